@@ -3,6 +3,7 @@
 
 mod odd_values;
 mod refusals;
+mod users;
 
 use std::sync::Arc;
 use std::thread;

@@ -97,6 +97,9 @@ pub fn read(sql: &str, last_copy_count: i64) -> Result<Statement, String> {
         "ALTER" if words.get(1).is_some_and(|token| token.is_word("TABLE")) => {
             table_definition::alter(&tokens)
         }
+        "CREATE" | "ALTER" if words.get(1).is_some_and(|token| token.is_word("USER")) => {
+            Ok(Statement::Command(join(&without_password(&tokens))))
+        }
         _ => {
             let rewritten = join(&expressions(&tokens, last_copy_count));
             let rows = ["SELECT", "WITH", "SHOW", "VALUES", "EXPLAIN"].contains(&word.as_str())
@@ -183,6 +186,17 @@ fn refuse(words: &[&Token], first: &str) -> Result<(), String> {
         return syntax(&found.text);
     }
     Ok(())
+}
+
+/// A user who logs in by IAM alone, as PostgreSQL makes him.
+fn without_password(tokens: &[Token]) -> Vec<Token> {
+    let disabled = (0..tokens.len())
+        .find_map(|at| Some((at, words_end(tokens, at, &["PASSWORD", "DISABLE"])?)));
+    let Some((begin, end)) = disabled else {
+        return tokens.to_vec();
+    };
+    let written = Token::written(Kind::Word, "PASSWORD NULL");
+    [&tokens[..begin], &[written], &tokens[end..]].concat()
 }
 
 /// Casts to Redshift's types, `pg_last_copy_count()`, and clauses that PostgreSQL has not.

@@ -33,7 +33,8 @@ pub struct WarehouseConfig {
     pub kind: WarehouseKind,
     /// Database user, for a provisioned cluster. Absent: the user that belongs to the IAM identity.
     pub db_user: Option<String>,
-    /// ARN of a secret with user and password. Absent: temporary credentials of the IAM identity.
+    /// ARN or name of a secret with user and password. Absent: temporary credentials of the IAM
+    /// identity.
     pub secret_arn: Option<String>,
     /// ARN of the role with which COPY reads the lake, or `default`: the one attached to the
     /// warehouse.

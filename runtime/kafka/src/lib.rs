@@ -43,6 +43,7 @@ mod lean;
 mod membership;
 mod producer;
 mod progress;
+mod quota;
 mod reader;
 mod topic_audit;
 mod topics;

@@ -16,6 +16,7 @@ use super::admin::{self, Admin};
 use super::client::{
     Base, PlainConsumer, REQUEST_TIMEOUT, by_code, is_no_answer, max_message_bytes,
 };
+use super::quota;
 use theatre_system::blocking::IoRuntime;
 
 /// For the first attempt: a broker that refuses a connection does so at once.
@@ -145,19 +146,16 @@ impl Topics {
         for (name, value) in &settings {
             new = new.set(name, value);
         }
-        let admin = self.admin()?;
-        let made = self.io.block_on(admin.create_topics([&new], &options()));
-        let made = made.map_err(|error| {
-            admin::failed_with_log(&self.base, &admin, "creating a topic", &error)
+        let call = format!("creating topic '{topic}'");
+        quota::until_taken(&call, std::thread::sleep, || {
+            // Its token for MSK lives for minutes only.
+            let admin = self.admin()?;
+            let made = self.io.block_on(admin.create_topics([&new], &options()));
+            let made = made.map_err(|error| {
+                admin::failed_with_log(&self.base, &admin, "creating a topic", &error)
+            })?;
+            quota::answer(&made, &call, RDKafkaErrorCode::TopicAlreadyExists)
         })?;
-        for result in made {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, code)) => {
-                    return Err(by_code(&format!("creating topic '{name}'"), code));
-                }
-            }
-        }
         self.await_leaders(topic, partitions)
     }
 
@@ -189,25 +187,18 @@ impl Topics {
 
     fn grow_one(&self, topic: &str, partitions: u32) -> Result<()> {
         let wanted = NewPartitions::new(topic, partitions as usize);
-        let admin = self.admin()?;
-        let grown = self
-            .io
-            .block_on(admin.create_partitions([&wanted], &options()));
-        let grown = grown.map_err(|error| {
-            admin::failed_with_log(&self.base, &admin, "adding partitions", &error)
+        let call = format!("adding partitions to topic '{topic}'");
+        quota::until_taken(&call, std::thread::sleep, || {
+            let admin = self.admin()?;
+            let grown = self
+                .io
+                .block_on(admin.create_partitions([&wanted], &options()));
+            let grown = grown.map_err(|error| {
+                admin::failed_with_log(&self.base, &admin, "adding partitions", &error)
+            })?;
+            // Another process may have done it meanwhile; the number is checked below.
+            quota::answer(&grown, &call, RDKafkaErrorCode::InvalidPartitions)
         })?;
-        for result in grown {
-            match result {
-                // Another process has done it meanwhile; the number is checked below.
-                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
-                Err((name, code)) => {
-                    return Err(by_code(
-                        &format!("adding partitions to topic '{name}'"),
-                        code,
-                    ));
-                }
-            }
-        }
         self.await_leaders(topic, partitions)?;
         self.partition_counts
             .lock()

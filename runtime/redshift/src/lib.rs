@@ -14,6 +14,7 @@ mod poller;
 mod session;
 mod sql;
 mod tables;
+mod users;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,7 @@ use theatre_actors::ports::{
 pub use inspect::{Inspection, inspect};
 use session::Session;
 pub use tables::LIMITS;
+pub use users::Users;
 use theatre_config::warehouse::WarehouseConfig;
 use theatre_system::blocking::IoRuntime;
 
@@ -43,6 +45,20 @@ pub fn open(url: &str, config: &WarehouseConfig, io: &IoRuntime) -> Result<Arc<d
 /// Names the migration that is refused; those before it stay.
 pub fn migrate(url: &str, config: &WarehouseConfig, io: &IoRuntime) -> Result<Vec<String>> {
     RedshiftWarehouse::open(url, config, None, io)?.migrate()
+}
+
+/// Makes users that are missing and gives all of them their rights, by a user who may; that is the
+/// one of `warehouse.secret_arn`. Returns the names of those that were made now.
+///
+/// # Errors
+/// When a name is none, or the database refuses: nothing is changed then.
+pub fn let_in(
+    url: &str,
+    config: &WarehouseConfig,
+    users: &Users,
+    io: &IoRuntime,
+) -> Result<Vec<String>> {
+    RedshiftWarehouse::open(url, config, None, io)?.let_in(users)
 }
 
 /// A warehouse on Redshift.
@@ -81,6 +97,14 @@ impl RedshiftWarehouse {
     /// As [`migrate`].
     pub fn migrate(&self) -> Result<Vec<String>> {
         migrations::apply(&self.session, &self.schema)
+    }
+
+    /// As [`let_in`].
+    ///
+    /// # Errors
+    /// As [`let_in`].
+    pub fn let_in(&self, users: &Users) -> Result<Vec<String>> {
+        users::let_in(&self.session, &self.schema, users)
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<TableSpec>> {

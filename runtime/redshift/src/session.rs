@@ -67,6 +67,11 @@ impl Session {
         })
     }
 
+    /// The database's name.
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
     fn cluster(&self) -> Option<String> {
         (self.kind == WarehouseKind::Provisioned).then(|| self.place.clone())
     }

@@ -242,5 +242,6 @@ def shows_logs(every):
                     looked = part[part.index("--log-group-name") + 1], stream.rpartition("/")[0]
                     if looked not in there[family]:
                         found.append(f"{family} does not write to {looked}")
-    must(families == {"database-user", "job", "topics", "reconcile"}, f"{families}")
+    wanted = {"database-user", "warehouse-users", "job", "topics", "reconcile"}
+    must(families == wanted, f"{families}")
     return found

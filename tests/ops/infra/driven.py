@@ -116,7 +116,8 @@ class Deployment:
         folder = self.folder / f"{self.name}-{family}"
         folder.mkdir()
         task = process.Task(self.aws, f"{self.name}-{family}", folder, self.theatre, container)
-        task.write_files("the store of here has no TLS")
+        if "files" in task.containers:
+            task.write_files("the store of here has no TLS")
         address = self.proxy(self.role(family))
         file = folder / "theatre.toml"
         file.write_text(
@@ -159,7 +160,17 @@ def names(aws, deployment, servers):
     key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
     account = aws("sts").get_caller_identity()["Account"]
     there_is = warehouses(aws, deployment, there, servers)
-    return Names(account, {lake: (bucket, key)}, there_is, {ALERTS: KEY_OF_ALERTS})
+    secrets = administrators(aws, deployment, account) if there_is else {}
+    return Names(account, {lake: (bucket, key)}, there_is, {ALERTS: KEY_OF_ALERTS}, secrets)
+
+
+def administrators(aws, deployment, account):
+    """The secret by which the users of a warehouse are made."""
+    (container,) = definition(aws, deployment, "warehouse-users")["containerDefinitions"]
+    given = {each["name"]: each["value"] for each in container["environment"]}
+    name, region = given["THEATRE__WAREHOUSE__SECRET_ARN"], given["THEATRE__WAREHOUSE__REGION"]
+    arn = f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf"
+    return {name: (arn, deploying.exported(aws, deployment)["SecretsKeyArn"])}
 
 
 def warehouses(aws, deployment, there, servers):
@@ -204,7 +215,17 @@ def first_start(made):
     made.does("job", "migrate")
     said = made.does("topics", "topics", "create").stdout
     made.topics = set(re.findall(r"\bsurgical\.[a-z0-9.]*[a-z0-9]\b", said))
+    warehouse(made)
+
+
+def warehouse(made):
+    """The same of the warehouse: its tables, and who may do what with them."""
     made.does("job", "migrate", "--warehouse")
+    (container,) = made.definition("warehouse-users")["containerDefinitions"]
+    said = made.does("warehouse-users", *container["command"]).stdout
+    for name, may in [("pipeline", "load"), ("shell", "load"), ("api", "read")]:
+        line = re.search(rf"IAMR:{made.name}-{name} +(\w+)", said)
+        must(line and line[1] == may, f"{name} may not {may}: {said}")
 
 
 def service(made):
@@ -252,7 +273,7 @@ def interface(made):
 
     with task.started(given) as (_, health):
         eventually("the interface is alive", lambda: health().returncode == 0)
-        for path in ("robots", "alerts", "pipeline", "datasets"):
+        for path in ("robots", "alerts", "pipeline", "datasets", "reports/busiest_robots"):
             must(asked(path), f"{path}: nothing")
         event = {"event_id": "e-1", "event_type": "started", "event_time": 1_767_225_600_000_000}
         asked("datasets/robot_events/records", [{"robot_id": "robot-0001", **event}])

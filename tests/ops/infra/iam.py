@@ -150,9 +150,9 @@ def roles_at_work(group, aws, endpoint, sources, there):
             with group.test("the_tasks_of_all_roles_do_their_work_with_their_requests_recorded"):
                 driven.prepare(made)
                 driven.everything(made)
-            with group.test("a_job_makes_the_tables_of_a_cluster_of_redshift"):
+            with group.test("jobs_make_the_tables_and_users_of_a_cluster_of_redshift"):
                 driven.prepare(other)
-                other.does("job", "migrate", "--warehouse")
+                driven.warehouse(other)
         finally:
             made.close()
             other.close()
@@ -160,7 +160,8 @@ def roles_at_work(group, aws, endpoint, sources, there):
         unknown = made.recorder.unknown + other.recorder.unknown
         must(not unknown, "\n".join(unknown))
         must(made.recorder.requests > 100, f"only {made.recorder.requests} were recorded")
-        must(set(made.proxies) == {"pipeline", "topics", "api", "shell"}, f"{set(made.proxies)}")
+        wanted = {"pipeline", "topics", "api", "shell", "warehouse-users"}
+        must(set(made.proxies) == wanted, f"{set(made.proxies)}")
     kinds = derived.topics(sources, {driven.TOPIC})
     with group.test("topics_that_there_are_are_those_of_the_sources"):
         known = set().union(*kinds.values())
@@ -288,6 +289,7 @@ def missing(name, roles, buckets, seen):
         ("pipeline", "notify", {"sns:Publish", "kms:GenerateDataKey", "kms:Decrypt"}),
         ("irsa", "lake", {"s3:PutObject", "s3:GetObject", "kms:GenerateDataKey"}),
         ("irsa-api", "actions", {"kafka-cluster:WriteData"}),
+        ("irsa-api", "reports", {"redshift-data:BatchExecuteStatement"}),
         ("shell", "producer", {"kafka-cluster:WriteData"}),
         ("shell", "simulator", {"kafka-cluster:CreateTopic", "kafka-cluster:WriteData"}),
     ]:

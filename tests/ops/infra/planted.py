@@ -58,6 +58,18 @@ def service_rules(group, rule, every):
         services.ports_that_are_asked,
         changed(every, *properties, "ToPort", to=9464),
     )
+    leave = ["security", "Resources", "ApiGroup", "Properties", "SecurityGroupEgress"]
+    rule(
+        "services_reach_the_servers_that_their_variables_name",
+        services.servers_that_are_reached,
+        changed(every, *leave, 1, to=None),
+    )
+    role = ["jobs", "Resources", "WarehouseUsersRole", "Properties", "RoleName"]
+    rule(
+        "who_deploys_may_hand_over_the_roles_of_tasks_and_no_others",
+        services.roles_that_are_handed_over,
+        changed(every, *role, to={"Fn::Sub": "${Deployment}-users"}),
+    )
     rule(
         "every_hop_has_tls_or_a_written_reason",
         services.hops_without_tls,

@@ -34,6 +34,7 @@ OF_THEATRE = {
     "LakeAccess",
     "LakeReadAccess",
     "WarehouseAccess",
+    "ReportsAccess",
     "SchemaAccess",
     "NotifyAccess",
     "TopicsAccess",

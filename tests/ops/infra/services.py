@@ -215,6 +215,61 @@ def ports_that_are_asked(all_templates):
     return found
 
 
+# What a task reaches by a variable: the group of the server, and its port.
+REACHED = {
+    "THEATRE__STORE__URL": ("StoreGroup", 5432),
+    "THEATRE__LOG__URL": ("LogGroup", 9098),
+}
+
+
+def servers_that_are_reached(all_templates):
+    """The security group of each service lets its tasks out to the servers that their variables
+    name: they wait for an answer otherwise, and nothing says why."""
+    leave = {
+        (name, group_of(each["DestinationSecurityGroupId"]), each["FromPort"])
+        for _, name, group in resources(all_templates, "AWS::EC2::SecurityGroup")
+        for each in group.get("SecurityGroupEgress", [])
+        if "DestinationSecurityGroupId" in each
+    }
+    found, known = [], set()
+    for file, name, service in resources(all_templates, "AWS::ECS::Service"):
+        task = all_templates[file]["Resources"][service["TaskDefinition"]["Ref"]]["Properties"]
+        variables = set(words(task["ContainerDefinitions"]))
+        groups = imports(service["NetworkConfiguration"]["AwsvpcConfiguration"]["SecurityGroups"])
+        for variable in REACHED.keys() & variables:
+            known.add(variable)
+            places = {(group.removesuffix("Id"), *REACHED[variable]) for group in groups}
+            if not places & leave:
+                found.append(f"{file}: {name} does not reach {REACHED[variable]}")
+    return found + [f"no service has {each}" for each in REACHED.keys() - known]
+
+
+def roles_that_are_handed_over(all_templates):
+    """Who deploys may hand over the roles of all tasks that infra/job and infra/shell run, and no
+    others."""
+    policy = next(
+        each
+        for name, each in statements(all_templates["deployment"])
+        if name == "DeployRole" and each.get("Sid") == "Roles"
+    )
+    handed = {substitution(each).rpartition(":role/")[2] for each in policy["Resource"]}
+    roles = {
+        f"{name}Arn": substitution(role["RoleName"])
+        for _, name, role in resources(all_templates, "AWS::IAM::Role")
+        if "RoleName" in role
+    }
+    wanted = set()
+    services = {"ecs", "api"}
+    for file, _, task in resources(all_templates, "AWS::ECS::TaskDefinition"):
+        for key in ("TaskRoleArn", "ExecutionRoleArn"):
+            if file not in services and key in task:
+                value = task[key]
+                own = {f"{value['Fn::GetAtt'][0]}Arn"} if "Fn::GetAtt" in value else imports(value)
+                wanted |= {roles[each] for each in own}
+    found = [f"who deploys may not hand over {each}" for each in sorted(wanted - handed)]
+    return found + [f"who deploys may hand over {each}" for each in sorted(handed - wanted)]
+
+
 # Hops that are not encrypted unless a setting says so: the README has the reason.
 WITHOUT_TLS = {"ApiTargets": "ApiTargetProtocol"}
 

@@ -108,6 +108,8 @@ class Names:
     warehouses: dict = field(default_factory=dict)
     # The ARN of the key of a topic of SNS that has its own.
     keys: dict = field(default_factory=dict)
+    # The ARN of a secret, and of its key, by the name of the secret.
+    secrets: dict = field(default_factory=dict)
 
 
 def of_s3(request, names, region, status):
@@ -150,23 +152,32 @@ def target(request, prefix, service):
     return operation
 
 
-def of_data_api(request, names, _region, _status):
-    """What a request to the Data API needs. It logs in to the database in the caller's name."""
+# Whose statement it is that is asked for: no process asks for another one's, but for loaders, which
+# look for what the process before has begun.
+OF_ONESELF = (("redshift-data:statement-owner-iam-userid", "${aws:userid}"),)
+
+
+def of_data_api(request, names, region, _status):
+    """What a request to the Data API needs. It logs in to the database in the caller's name, or by
+    a secret, which it reads in the caller's name."""
     operation = target(request, "RedshiftData", "redshift-data")
     if operation not in DATA_API:
         raise Unknown("the resource of this operation is not known")
     action = f"redshift-data:{operation}"
     if operation not in ("ExecuteStatement", "BatchExecuteStatement"):
-        return [Need(action, ANY)]
+        return [Need(action, ANY, OF_ONESELF)]
     body = json.loads(request.body)
     name = f"{body.get('WorkgroupName') or body.get('ClusterIdentifier')}/{body['Database']}"
     if name not in names.warehouses:
         raise Unknown(f"the warehouse {name} is none of this deployment")
-    if body.get("SecretArn"):
-        raise Unknown("a secret is named, which is read in the caller's name")
     if body.get("DbUser"):
         raise Unknown("a user of the database is named")
     warehouse, log_in = names.warehouses[name]
+    if body.get("SecretArn"):
+        secret, key = names.secrets[body["SecretArn"]]
+        via = (("kms:ViaService", f"secretsmanager.{region}.amazonaws.com"),)
+        read = Need("secretsmanager:GetSecretValue", secret)
+        return [Need(action, warehouse), read, Need("kms:Decrypt", key, via)]
     if "WorkgroupName" in body:
         return [Need(action, warehouse), Need("redshift-serverless:GetCredentials", log_in)]
     return [Need(action, warehouse), Need("redshift:GetClusterCredentialsWithIAM", log_in)]
@@ -220,13 +231,16 @@ def needs(request, names, status=200, services=SERVICES):
 
 def elsewhere(request, names):
     """A request as the same process sends it in another deployment: nothing where there is no
-    warehouse, and a cluster of Redshift by its name instead of a workgroup's."""
+    warehouse, and a cluster of Redshift by its name instead of a workgroup's, with the secret of
+    its own warehouse."""
     if request.service != "redshift-data":
         return request
     arns = [arn for arn, _ in names.warehouses.values()]
     serverless = any(":redshift-serverless:" in arn for arn in arns)
     kind = b'"WorkgroupName"' if serverless else b'"ClusterIdentifier"'
     body = re.sub(rb'"(WorkgroupName|ClusterIdentifier)"', kind, request.body)
+    for secret in names.secrets:
+        body = re.sub(rb'("SecretArn": ?)"[^"]*"', rb'\1"%b"' % secret.encode(), body)
     return replace(request, body=body) if arns else None
 
 

@@ -133,3 +133,27 @@ fn columns_are_added_and_layout_changes_have_no_effect() {
         assert_eq!(read(sql, 0), Ok(Statement::Nothing), "{sql}");
     }
 }
+
+#[test]
+fn users_without_a_password_are_made() {
+    for (sql, expected) in [
+        (
+            "CREATE USER \"IAMR:one\" PASSWORD DISABLE",
+            "CREATE USER \"IAMR:one\" PASSWORD NULL",
+        ),
+        (
+            "create user one with password disable valid until '2030-01-01';",
+            "create user one with PASSWORD NULL valid until '2030-01-01'",
+        ),
+        (
+            "ALTER USER one PASSWORD 'disable'",
+            "ALTER USER one PASSWORD 'disable'",
+        ),
+        (
+            "SELECT password disable FROM t",
+            "SELECT password disable FROM t",
+        ),
+    ] {
+        assert_eq!(command(sql), expected);
+    }
+}

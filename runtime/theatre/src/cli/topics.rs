@@ -62,6 +62,8 @@ fn create(
         .iter()
         .zip(&found)
         .any(|(one, there)| differs(one, there));
+    let missing = found.iter().filter(|there| there.is_none()).count();
+    let mut made = 0;
     let mut lines = Vec::new();
     for (one, there) in wanted.iter().zip(&found) {
         let state = match there {
@@ -70,6 +72,9 @@ fn create(
             None if dry_run || any_differs => "missing",
             None => {
                 audit.create(one)?;
+                made += 1;
+                // Brokers with a quota of new partitions take minutes for all of them.
+                eprintln!("{made} of {missing} made: {}", one.topic);
                 "created"
             }
         };

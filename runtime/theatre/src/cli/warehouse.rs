@@ -1,4 +1,4 @@
-//! `theatre warehouse`: queries of the warehouse.
+//! `theatre warehouse`: queries of the warehouse, and the users of its database.
 
 use clap::Subcommand;
 
@@ -6,7 +6,7 @@ use super::output::rows;
 use super::service::Place;
 use super::{Common, Failure};
 
-/// Looks at the warehouse.
+/// Looks at the warehouse, and lets users in.
 #[derive(Debug, Subcommand)]
 pub(super) enum Warehouse {
     /// One read-only statement, passed as it is.
@@ -17,13 +17,64 @@ pub(super) enum Warehouse {
         /// The statement.
         sql: String,
     },
+    /// Makes users of the database on Redshift that are missing, and gives each its rights, also on
+    /// tables that will be made; no one else may make any after that. It wants a user who may do
+    /// so: the one in [warehouse] secret_arn.
+    #[command(
+        after_help = "Example: theatre warehouse users --load IAMR:theatre-prod-pipeline --read IAMR:theatre-prod-api"
+    )]
+    Users {
+        /// A user that makes tables and loads them, such as IAMR: and the name of a role of IAM;
+        /// can be repeated.
+        #[arg(long, required = true, value_name = "USER")]
+        load: Vec<String>,
+        /// A user that reads tables and views, and nothing else; can be repeated.
+        #[arg(long, value_name = "USER")]
+        read: Vec<String>,
+    },
 }
 
 impl Warehouse {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self::Query { sql } = self;
-        let result = Place::of(common)?.look()?.warehouse()?.query(&sql)?;
-        let headings: Vec<&str> = result.columns.iter().map(String::as_str).collect();
-        rows(common.output, &headings, &result.rows)
+        match self {
+            Self::Query { sql } => {
+                let result = Place::of(common)?.look()?.warehouse()?.query(&sql)?;
+                let headings: Vec<&str> = result.columns.iter().map(String::as_str).collect();
+                rows(common.output, &headings, &result.rows)
+            }
+            Self::Users { load, read } => let_in(common, load, read),
+        }
     }
+}
+
+#[cfg(feature = "redshift")]
+fn let_in(common: &Common, load: Vec<String>, read: Vec<String>) -> Result<(), Failure> {
+    use serde_json::json;
+
+    let config = super::service::config(common)?;
+    let Some(url) = &config.warehouse.url else {
+        return Err(Failure::Usage(
+            "[warehouse] url is not set: the embedded warehouse is a file, which has no users"
+                .to_owned(),
+        ));
+    };
+    let io = theatre_system::blocking::IoRuntime::start()?;
+    let users = theatre_redshift::Users { load, read };
+    let made = theatre_redshift::let_in(url, &config.warehouse, &users, &io)?;
+    let line = |user: &String, may: &str| {
+        let state = if made.contains(user) { "made" } else { "there" };
+        vec![json!(user), json!(may), json!(state)]
+    };
+    let load = users.load.iter().map(|user| line(user, "load"));
+    let read = users.read.iter().map(|user| line(user, "read"));
+    let lines: Vec<_> = load.chain(read).collect();
+    rows(common.output, &["user", "may", "state"], &lines)
+}
+
+#[cfg(not(feature = "redshift"))]
+fn let_in(_: &Common, _: Vec<String>, _: Vec<String>) -> Result<(), Failure> {
+    Err(super::left_out::refusal(
+        "theatre warehouse users",
+        "redshift",
+    ))
 }
