@@ -1,11 +1,12 @@
 //! The health command: what containers ask a running process with.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use theatre_dev::process::wait_until;
+use theatre_tests::http::request;
 use theatre_tests::{binary, theatre};
 
 /// The exit code and the words of `theatre healthcheck`.
@@ -18,6 +19,18 @@ fn ask(admin: &str, flags: &[&str]) -> Result<(Option<i32>, String)> {
     Ok((output.status.code(), said))
 }
 
+/// The address of the admin server, as a process says it when it starts.
+fn admin_of(said: impl Read) -> Result<String> {
+    let line = BufReader::new(said)
+        .lines()
+        .map_while(std::result::Result::ok)
+        .find(|line| line.contains("admin: http://"))
+        .context("the process did not say where its admin server is")?;
+    let address = line.split("http://").nth(1);
+    let address = address.and_then(|rest| rest.split('/').next());
+    Ok(address.context("no address")?.to_owned())
+}
+
 #[test]
 fn a_process_is_alive_at_once_ready_soon_and_neither_once_it_has_ended() -> Result<()> {
     let data = tempfile::tempdir()?;
@@ -25,16 +38,7 @@ fn a_process_is_alive_at_once_ready_soon_and_neither_once_it_has_ended() -> Resu
         .stderr(Stdio::piped())
         .spawn()?;
     let said = process.stderr.take().context("no standard error")?;
-    let line = BufReader::new(said)
-        .lines()
-        .map_while(std::result::Result::ok)
-        .find(|line| line.contains("admin: http://"))
-        .context("the process did not say where its admin server is")?;
-    let admin = line
-        .split("http://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .context("no address")?;
+    let admin = &admin_of(said)?;
     ensure!(ask(admin, &[])?.0 == Some(0), "it is not alive");
     let mut last = (None, String::new());
     let ready = wait_until(Duration::from_secs(30), || {
@@ -107,5 +111,40 @@ fn json_is_json_whether_a_command_succeeds_or_fails() -> Result<()> {
             "{command:?}: {printed}"
         );
     }
+    Ok(())
+}
+
+/// A number of robots that is 0 after a start would page somebody at night.
+#[test]
+fn the_robots_of_a_store_count_as_soon_as_a_process_is_ready() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let fleet = ["simulate", "--robots", "7", "--for", "60s", "--seed", "1"];
+    ensure!(theatre(data.path(), &fleet)?.output()?.status.success());
+    let drained = theatre(data.path(), &["run", "--until-drained"])?.output()?;
+    ensure!(drained.status.success(), "{drained:?}");
+    let mut process = theatre(data.path(), &["run"])?
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let said = process.stderr.take().context("no standard error")?;
+    let admin = admin_of(said)?;
+    let ready = wait_until(Duration::from_secs(30), || {
+        ask(&admin, &["--ready"]).is_ok_and(|(code, _)| code == Some(0))
+    });
+    ensure!(ready, "it is not ready");
+    let metrics = request(&admin, "GET", "/metrics", None, &[], b"")?.body;
+    let live: f64 = metrics
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("theatre_actors_live{")?
+                .split(' ')
+                .nth(1)?
+                .parse()
+                .ok()
+        })
+        .unwrap_or_default();
+    // Robots, and the actors of their sites.
+    ensure!(live >= 7.0, "{live} actors");
+    process.kill()?;
+    process.wait()?;
     Ok(())
 }
