@@ -34,6 +34,7 @@ mod records;
 mod rights;
 mod sasl;
 mod scram;
+mod session;
 mod settings;
 mod signal;
 #[cfg(test)]
