@@ -14,7 +14,7 @@ use super::connection::{Connection, FETCH_VERSION};
 use super::fetch_response;
 use super::partition::{Next, Partition};
 use super::plan::{Plan, Request};
-use super::session::Session;
+use super::session::{Session, Taken};
 use super::signal::Signal;
 use super::transport::{Address, ConnectionFailure, Result};
 
@@ -250,6 +250,7 @@ impl Worker {
             })
         })?;
         let taken = self.session.take(&request, head, answers)?;
+        note_answers(&request, &taken);
         // All at once, and readers are woken when all have theirs: who merges topics by time is to see
         // of none more than of the others.
         let (mut find_leader, mut is_empty, mut wakes) = (false, true, Vec::new());
@@ -277,5 +278,24 @@ impl Worker {
             signal.pause(EMPTY_PAUSE, &self.cluster.ended);
         }
         Ok(())
+    }
+}
+
+/// Notes of each partition without an error that its leader has answered for it.
+fn note_answers(request: &Request, taken: &Taken) {
+    if !taken.is_whole {
+        return;
+    }
+    let failed: Vec<usize> = taken
+        .named
+        .iter()
+        .filter(|(_, answer)| answer.error != 0)
+        .map(|(entry, _)| *entry)
+        .collect();
+    let now = Instant::now();
+    for (entry, (partition, _)) in request.entries.iter().enumerate() {
+        if !failed.contains(&entry) {
+            partition.note_answer(now);
+        }
     }
 }

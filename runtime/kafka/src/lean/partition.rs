@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::StrBytes;
 
+use super::super::leader_health::Pulse;
 use super::batches::{BatchFault, Survey};
 use super::errors::{self, Remedy};
 use super::fetch_response::{End, PartitionAnswer, Place};
@@ -73,6 +74,7 @@ pub(super) struct Outage {
 pub(super) struct Partition {
     pub(super) place: Place,
     piece_bytes: Option<usize>,
+    pulse: Option<Pulse>,
     state: Mutex<State>,
 }
 
@@ -135,6 +137,7 @@ impl Partition {
                 index,
             },
             piece_bytes,
+            pulse: None,
             state: Mutex::new(State {
                 next: i64::try_from(from).unwrap_or(i64::MAX),
                 last_epoch: -1,
@@ -142,6 +145,21 @@ impl Partition {
                 piece: piece_bytes.unwrap_or(PIECE_MIN),
                 ..State::default()
             }),
+        }
+    }
+
+    /// Tells of each answer for it.
+    pub(super) fn with_pulse(self, pulse: Pulse) -> Self {
+        Self {
+            pulse: Some(pulse),
+            ..self
+        }
+    }
+
+    /// Notes that its leader has answered for it.
+    pub(super) fn note_answer(&self, now: Instant) {
+        if let Some(pulse) = &self.pulse {
+            pulse.note(now);
         }
     }
 

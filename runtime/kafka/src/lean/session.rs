@@ -89,6 +89,8 @@ pub(super) struct Taken {
     pub(super) named: Vec<(usize, PartitionAnswer)>,
     /// Those that are not named, so that they end where they did, which their readers do not know.
     pub(super) unchanged: Vec<(usize, End)>,
+    /// Whether the broker has looked at all entries, those that it does not name included.
+    pub(super) is_whole: bool,
 }
 
 impl Session {
@@ -248,6 +250,7 @@ impl Session {
             self.id = if is_full { head.session } else { self.id };
             self.lose("an answer does not fit the session");
         } else {
+            taken.is_whole = !is_mute && !is_at_odds;
             self.go_on(is_full, head.session);
         }
         Ok(taken)
