@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, EventLog, LogReader, NewRecord, PollEnd, PollLimit};
 use theatre_config::log::{LogConfig, LogFetcher};
 use theatre_dev::kafka::Kafka;
@@ -29,9 +29,14 @@ const FETCHERS: [LogFetcher; 2] = [LogFetcher::Lean, LogFetcher::Librdkafka];
 type Seen = (u64, i64, Vec<u8>, Vec<u8>);
 
 fn open(bootstrap: &str, fetcher: LogFetcher) -> Result<Arc<dyn EventLog>> {
+    open_with(bootstrap, fetcher, LogConfig::default().fetch_memory)
+}
+
+fn open_with(bootstrap: &str, fetcher: LogFetcher, memory: u64) -> Result<Arc<dyn EventLog>> {
     let config = LogConfig {
         deployment: unique("deployment"),
         fetcher,
+        fetch_memory: memory,
         ..LogConfig::default()
     };
     Ok(theatre_kafka::open(
@@ -397,6 +402,75 @@ fn failure(reader: &mut dyn LogReader) -> Result<Error> {
         ensure!(begun.elapsed() < PATIENCE, "the reader does not fail");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// As retention does: records before this offset are gone.
+fn delete_records(bootstrap: &str, topic: &str, before: u64) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()?;
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, 0, Offset::Offset(i64::try_from(before)?))?;
+    let deleted =
+        IoRuntime::start()?.block_on(admin.delete_records(&offsets, &AdminOptions::new()))?;
+    deleted.elements().first().context("no answer")?.error()?;
+    Ok(())
+}
+
+#[test]
+fn retention_that_passes_a_reader_that_stands_still_ends_its_reading() -> Result<()> {
+    // Far more than is fetched ahead.
+    const RECORDS: u64 = 400;
+    const GONE: u64 = 390;
+    let bootstrap = brokers()?;
+    let topic = unique("passed");
+    open(&bootstrap, LogFetcher::Lean)?.ensure_topics(std::slice::from_ref(&topic), 1)?;
+    let producer = producer(&bootstrap, &[("batch.num.messages", "4")])?;
+    send(&producer, &topic, (0..RECORDS).map(|_| 50_000))?;
+    let two = PollLimit {
+        records: 2,
+        bytes: usize::MAX,
+    };
+    let mut standing = Vec::new();
+    for fetcher in FETCHERS {
+        let log = open_with(&bootstrap, fetcher, 2 << 20)?;
+        let mut reader = log.reader(&topic, 0, 0)?;
+        let (begun, mut seen) = (Instant::now(), Vec::new());
+        while seen.len() < 2 {
+            reader.poll(two, &mut |record| seen.push(record.offset))?;
+            ensure!(begun.elapsed() < PATIENCE, "{fetcher:?}: no records");
+        }
+        standing.push((fetcher, log, reader, seen));
+    }
+    // What is fetched ahead is there.
+    std::thread::sleep(Duration::from_secs(2));
+    delete_records(&bootstrap, &topic, GONE)?;
+    for (fetcher, log, mut reader, mut seen) in standing {
+        let begun = Instant::now();
+        let error = loop {
+            match reader.poll(ALL, &mut |record| seen.push(record.offset)) {
+                Ok(end) => ensure!(!end.at_end, "{fetcher:?} passes over records: {end:?}"),
+                Err(Error::Unavailable { .. }) => {}
+                Err(error) => break error,
+            }
+            ensure!(begun.elapsed() < PATIENCE, "{fetcher:?} is not told");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        println!("{fetcher:?}: {} records, then {error}", seen.len());
+        let next = seen.len() as u64;
+        ensure!(
+            next < GONE && seen == Vec::from_iter(0..next),
+            "{fetcher:?}: {seen:?}"
+        );
+        ensure!(
+            matches!(error, Error::Trimmed { wanted, start: GONE, .. } if wanted == next),
+            "{fetcher:?} after {next}: {error}"
+        );
+        drop(reader);
+        let (rest, _) = read_on(&mut *log.reader(&topic, 0, GONE)?, RECORDS, ALL)?;
+        ensure!(rest.len() as u64 == RECORDS - GONE, "{fetcher:?}");
+    }
+    Ok(())
 }
 
 #[test]

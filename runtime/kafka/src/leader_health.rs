@@ -4,10 +4,12 @@
 //! down. Rules that fire on a robot's silence must know the difference, so a thread probes the
 //! leaders every second. Each leader gets a request of its own, and each partition has a heartbeat of
 //! its own: librdkafka fails a request to several leaders as a whole when one of them does not
-//! answer, and a leader that is down must not delay the partitions of the others.
+//! answer, and a leader that is down must not delay the partitions of the others. A partition whose
+//! leader has just answered a fetch of it needs no probe. That it answered for another partition says
+//! nothing: this one may have moved.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,37 @@ type Place = (String, Partition);
 struct Watched {
     readers: usize,
     answered: Instant,
+    fetched: Pulse,
+}
+
+/// When the leader of a partition last answered a fetch of it without an error.
+#[derive(Debug, Clone)]
+pub(super) struct Pulse {
+    since: Instant,
+    /// Microseconds from `since` on; 0 before the first answer.
+    micros: Arc<AtomicU64>,
+}
+
+impl Pulse {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            micros: Arc::default(),
+        }
+    }
+
+    /// Notes that the leader has answered.
+    pub(super) fn note(&self, now: Instant) {
+        let micros = now.saturating_duration_since(self.since).as_micros();
+        self.micros
+            .fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Option<Instant> {
+        let micros = self.micros.load(Ordering::Relaxed);
+        let is_none = micros == 0;
+        (!is_none).then(|| self.since + Duration::from_micros(micros))
+    }
 }
 
 /// When the leader of each partition that has a reader last answered for that partition.
@@ -101,6 +134,7 @@ impl LeaderHealth {
             .or_insert(Watched {
                 readers: 0,
                 answered: opened,
+                fetched: Pulse::new(opened),
             })
             .readers += 1;
         Heartbeat {
@@ -114,9 +148,22 @@ impl LeaderHealth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Probes every leader once, all at the same time.
+    /// The partitions whose leaders have answered no fetch of late.
+    fn silent(&self, now: Instant) -> Vec<Place> {
+        let watched = self.lock();
+        let silent = watched.iter().filter(|(_, watched)| {
+            let last = watched.fetched.last();
+            last.is_none_or(|last| now.saturating_duration_since(last) >= PROBE_INTERVAL)
+        });
+        silent.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// Probes every leader of a partition that may be without one, all at the same time.
     fn probe_leaders(&self, query_client: &PlainConsumer, leaders: &mut Leaders) {
-        let places: Vec<Place> = self.lock().keys().cloned().collect();
+        let places = self.silent(Instant::now());
+        leaders
+            .known
+            .retain(|place, _| self.lock().contains_key(place));
         leaders.refresh(query_client, &places);
         let mut by_leader: BTreeMap<i32, Vec<&Place>> = BTreeMap::new();
         for place in &places {
@@ -190,7 +237,6 @@ impl Leaders {
         if !self.is_stale && places.iter().all(|place| self.known.contains_key(place)) {
             return;
         }
-        self.known.retain(|place, _| places.contains(place));
         let topics: BTreeSet<&str> = places.iter().map(|(topic, _)| topic.as_str()).collect();
         for topic in topics {
             // Without an answer for one topic there is none for the next either, and each would take
@@ -228,11 +274,25 @@ impl Heartbeat {
         Err(Error::Unavailable { what: WHAT, why })
     }
 
+    /// What is to be told of answers to fetches.
+    pub(super) fn pulse(&self) -> Pulse {
+        let watched = self.leader_health.lock();
+        watched.get(&self.place).map_or_else(
+            || Pulse::new(self.opened),
+            |watched| watched.fetched.clone(),
+        )
+    }
+
     fn last_answer(&self) -> Instant {
-        self.leader_health
-            .lock()
-            .get(&self.place)
-            .map_or(self.opened, |watched| watched.answered.max(self.opened))
+        let watched = self.leader_health.lock();
+        let last = watched.get(&self.place).map(|watched| {
+            let probed = watched.answered;
+            watched
+                .fetched
+                .last()
+                .map_or(probed, |last| last.max(probed))
+        });
+        last.map_or(self.opened, |last| last.max(self.opened))
     }
 }
 
@@ -318,6 +378,13 @@ mod tests {
             .check()
             .is_err()
         );
+        // The fetcher has just had an answer for one of them: only the other is probed.
+        let now = Instant::now();
+        heartbeats[1].pulse().note(now);
+        assert!(heartbeats[1].check().is_ok());
+        assert_eq!(leader_health.silent(now), [("input".to_owned(), 0)]);
+        let later = now + PROBE_INTERVAL;
+        assert_eq!(leader_health.silent(later).len(), 2);
         drop(heartbeats);
         assert!(
             leader_health.lock().is_empty(),

@@ -34,6 +34,7 @@ mod records;
 mod rights;
 mod sasl;
 mod scram;
+mod session;
 mod settings;
 mod signal;
 #[cfg(test)]
@@ -81,12 +82,10 @@ impl Fetcher {
         start: Box<dyn Fn() -> Result<u64> + Send>,
     ) -> Result<Box<dyn LogReader>> {
         let cluster = &self.0.0;
-        let fetched = Arc::new(Partition::new(
-            topic,
-            partition as i32,
-            from,
-            cluster.settings.piece_bytes,
-        ));
+        let piece = cluster.settings.piece_bytes;
+        let fetched = Arc::new(
+            Partition::new(topic, partition as i32, from, piece).with_pulse(heartbeat.pulse()),
+        );
         cluster.add(fetched.clone()).map_err(|error| {
             Error::Refused(format!(
                 "a thread that fetches from Kafka cannot be started: {error}"

@@ -142,7 +142,7 @@ impl Cluster {
             .lock()
             .partitions
             .iter()
-            .map(|partition| partition.topic.clone())
+            .map(|partition| partition.place.topic.clone())
             .collect();
         topics.sort_unstable();
         topics.dedup();
@@ -190,7 +190,7 @@ impl Cluster {
                 topic
                     .name
                     .as_ref()
-                    .is_some_and(|name| name.0 == partition.topic)
+                    .is_some_and(|name| name.0 == partition.place.topic)
             });
             let Some(topic) = topic else { continue };
             if !partition.check_topic(*topic.topic_id.as_bytes()) {
@@ -216,7 +216,7 @@ impl Cluster {
         let found = topic
             .partitions
             .iter()
-            .find(|found| found.partition_index == partition.index);
+            .find(|found| found.partition_index == partition.place.index);
         let Some(found) = found else {
             partition.set_missing(now, MISSING_PATIENCE);
             return false;

@@ -70,6 +70,15 @@ pub(super) fn is_without_coordinator(code: i16) -> bool {
     ResponseError::try_from_code(code) == Some(ResponseError::CoordinatorNotAvailable)
 }
 
+/// True if the broker does not have the session of a Fetch request, or has another state of it.
+pub(super) fn is_of_session(code: i16) -> bool {
+    use ResponseError as Error;
+    matches!(
+        ResponseError::try_from_code(code),
+        Some(Error::FetchSessionIdNotFound | Error::InvalidFetchSessionEpoch)
+    )
+}
+
 /// The name of an error.
 pub(super) fn name(code: i16) -> String {
     ResponseError::try_from_code(code).map_or_else(

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use kafka_protocol::protocol::StrBytes;
+
 use super::frame::Frame;
 use super::memory::{Buffer, Memory};
 use super::transport::{ConnectionFailure, Result};
@@ -13,6 +15,32 @@ use super::visit::Aborted;
 const ITEMS_MAX: u32 = 1 << 20;
 /// Most bytes of one partition's records: more than a broker's default limit for one request.
 const RECORDS_MAX: usize = 96 << 20;
+
+/// What the answer says of the request as a whole.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Head {
+    /// How long the broker wants to be left alone, milliseconds.
+    pub(super) throttle: u32,
+    /// Code of an error; 0 if there is none.
+    pub(super) error: i16,
+    /// Id of the session; 0 if there is none.
+    pub(super) session: i32,
+}
+
+/// A partition of a topic, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) topic: StrBytes,
+    pub(super) index: i32,
+}
+
+/// The end of a partition, as its broker said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) high_watermark: u64,
+    /// Records of open transactions begin here: a reader goes no further.
+    pub(super) last_stable: u64,
+}
 
 /// What the answer says of one partition.
 #[derive(Debug)]
@@ -27,33 +55,43 @@ pub(super) struct PartitionAnswer {
     pub(super) diverging_end: Option<i64>,
 }
 
-/// Reads an answer's body and calls `deliver` with the topic and what it says of each partition.
-/// Returns how long the broker wants to be left alone, in milliseconds.
+impl PartitionAnswer {
+    /// The end that it gives, if it has no error.
+    pub(super) fn end(&self) -> End {
+        let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
+        End {
+            high_watermark: offset(self.high_watermark),
+            last_stable: offset(self.last_stable),
+        }
+    }
+}
+
+/// Reads an answer's body and calls `deliver` with what it says of each partition.
 pub(super) fn read(
     frame: &mut Frame<'_>,
     memory: &Arc<Memory>,
-    deliver: &mut dyn FnMut(&str, PartitionAnswer),
-) -> Result<u32> {
-    let throttle = frame.i32()?;
-    let error = frame.i16()?;
-    let _session = frame.i32()?;
-    if error != 0 {
-        return Err(ConnectionFailure::protocol(format!(
-            "the broker refuses a whole Fetch request: {}",
-            super::errors::name(error)
-        )));
-    }
+    deliver: &mut dyn FnMut(Place, PartitionAnswer),
+) -> Result<Head> {
+    let head = Head {
+        throttle: u32::try_from(frame.i32()?).unwrap_or(0),
+        error: frame.i16()?,
+        session: frame.i32()?,
+    };
     for _ in 0..count(frame)? {
-        let topic = frame.text()?;
+        let topic = StrBytes::from_string(frame.text()?);
         for _ in 0..count(frame)? {
             let answer = partition(frame, memory)?;
-            deliver(&topic, answer);
+            let place = Place {
+                topic: topic.clone(),
+                index: answer.partition,
+            };
+            deliver(place, answer);
         }
         frame.skip_tags()?;
     }
     frame.skip_tags()?;
     frame.end()?;
-    Ok(u32::try_from(throttle).unwrap_or(0))
+    Ok(head)
 }
 
 /// The length of an array; none at all is an empty one.

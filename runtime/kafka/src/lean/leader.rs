@@ -2,15 +2,11 @@
 //! The next request goes out as soon as an answer is received: readers look into the records on
 //! their own threads.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use kafka_protocol::messages::FetchRequest;
-use kafka_protocol::messages::TopicName;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 
 use super::backoff::Backoff;
 use super::cluster::Cluster;
@@ -18,6 +14,7 @@ use super::connection::{Connection, FETCH_VERSION};
 use super::fetch_response;
 use super::partition::{Next, Partition};
 use super::plan::{Plan, Request};
+use super::session::{Session, Taken};
 use super::signal::Signal;
 use super::transport::{Address, ConnectionFailure, Result};
 
@@ -28,7 +25,6 @@ const THROTTLE_MAX: Duration = Duration::from_secs(300);
 /// Pause after an answer that came early and brought nothing, so that a broker that is at odds with
 /// itself is not asked without pause.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
-const READ_COMMITTED: i8 = 1;
 
 /// A broker that leads partitions.
 #[derive(Debug)]
@@ -43,6 +39,8 @@ pub(super) struct Leader {
 struct State {
     address: Address,
     partitions: Vec<Arc<Partition>>,
+    /// Whether one of them has several readers, or had when the last one came.
+    are_doubled: bool,
     is_running: bool,
 }
 
@@ -55,6 +53,7 @@ impl Leader {
             state: Mutex::new(State {
                 address,
                 partitions: Vec::new(),
+                are_doubled: false,
                 is_running: false,
             }),
         }
@@ -82,6 +81,7 @@ impl Leader {
             .any(|other| Arc::ptr_eq(other, &partition))
         {
             state.partitions.push(partition);
+            state.are_doubled = are_doubled(&state.partitions);
         }
         !std::mem::replace(&mut state.is_running, true)
     }
@@ -104,9 +104,14 @@ impl Leader {
 
     /// The partitions that still have a reader.
     fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.readers().0
+    }
+
+    /// The partitions that still have a reader, and whether one of them may have several.
+    fn readers(&self) -> (Vec<Arc<Partition>>, bool) {
         let mut state = self.lock();
         state.partitions.retain(|partition| !partition.is_closed());
-        state.partitions.clone()
+        (state.partitions.clone(), state.are_doubled)
     }
 
     /// Whether the thread may end: no partition came meanwhile.
@@ -118,11 +123,21 @@ impl Leader {
     }
 }
 
+/// Whether several readers are of one partition.
+fn are_doubled(partitions: &[Arc<Partition>]) -> bool {
+    let mut places = HashSet::with_capacity(partitions.len());
+    partitions
+        .iter()
+        .filter(|partition| !partition.is_closed())
+        .any(|partition| !places.insert(&partition.place))
+}
+
 /// The thread of a leader.
 pub(super) struct Worker {
     leader: Arc<Leader>,
     cluster: Arc<Cluster>,
     backoff: Backoff,
+    session: Session,
 }
 
 impl Worker {
@@ -130,6 +145,7 @@ impl Worker {
     pub(super) fn new(leader: Arc<Leader>, cluster: Arc<Cluster>) -> Self {
         Self {
             backoff: Backoff::new(&cluster.settings),
+            session: Session::default(),
             leader,
             cluster,
         }
@@ -145,7 +161,7 @@ impl Worker {
                 continue;
             }
             let address = self.leader.address();
-            let failure = match catch_unwind(AssertUnwindSafe(|| self.session(&address))) {
+            let failure = match catch_unwind(AssertUnwindSafe(|| self.converse(&address))) {
                 Ok(Ok(())) => continue,
                 Ok(Err(failure)) => failure,
                 Err(_) => ConnectionFailure::protocol("an answer ended in a panic".to_owned()),
@@ -187,19 +203,20 @@ impl Worker {
     }
 
     /// Fetches over one connection, until that fails or is not needed any more.
-    fn session(&mut self, address: &Address) -> Result<()> {
+    fn converse(&mut self, address: &Address) -> Result<()> {
         let cluster = self.cluster.clone();
         let mut connection = Connection::open(address, &cluster.settings, cluster.ended.clone())?;
         self.set_outage(None);
+        self.session.restart();
         loop {
-            let partitions = self.leader.partitions();
+            let (partitions, are_doubled) = self.leader.readers();
             let is_moved = self.leader.address() != *address;
             if self.has_ended() || partitions.is_empty() || is_moved {
                 return Ok(());
             }
             connection.authenticate_if_due(&cluster.settings)?;
             self.leader.signal.expect();
-            match Plan::of(partitions, &cluster.settings, &cluster.memory) {
+            match Plan::of(partitions, are_doubled, &cluster.settings, &cluster.memory) {
                 Plan::Wait(wait) => {
                     self.leader.signal.wait(wait);
                 }
@@ -217,40 +234,44 @@ impl Worker {
     }
 
     /// Sends a request and hands the answer to its partitions.
-    fn fetch(&self, connection: &mut Connection, request: Request) -> Result<()> {
+    fn fetch(&mut self, connection: &mut Connection, request: Request) -> Result<()> {
         self.leader.signal.expect_none();
         let number = self.cluster.next_request();
         for (partition, _) in &request.entries {
             partition.note_asked(number);
         }
         let begun = Instant::now();
-        connection.send(&message(&request, &self.cluster), FETCH_VERSION)?;
-        let mut lookup = Lookup::default();
-        let mut answers = Vec::with_capacity(request.entries.len());
-        let throttle = connection.receive_fetch(request.wait, |frame| {
-            fetch_response::read(frame, &self.cluster.memory, &mut |topic, answer| {
-                if let Some(entry) = lookup.find(&request, topic, answer.partition) {
-                    answers.push((entry, answer));
-                }
+        let least = self.cluster.settings.fetch_min_bytes;
+        connection.send(&self.session.ask(&request, least), FETCH_VERSION)?;
+        let mut answers = Vec::new();
+        let head = connection.receive_fetch(request.wait, |frame| {
+            fetch_response::read(frame, &self.cluster.memory, &mut |place, answer| {
+                answers.push((place, answer));
             })
         })?;
+        let taken = self.session.take(&request, head, answers)?;
+        note_answers(&request, &taken);
         // All at once, and readers are woken when all have theirs: who merges topics by time is to see
         // of none more than of the others.
         let (mut find_leader, mut is_empty, mut wakes) = (false, true, Vec::new());
-        for (entry, answer) in answers {
+        for (entry, answer) in taken.named {
             let (partition, wanted) = &request.entries[entry];
             is_empty &= answer.records.is_none();
             let (next, wake) = partition.deliver(answer, wanted, number);
             find_leader |= next == Next::FindLeader;
             wakes.extend(wake);
         }
+        for (entry, end) in taken.unchanged {
+            let (partition, wanted) = &request.entries[entry];
+            wakes.extend(partition.look(end, wanted));
+        }
         wakes.iter().for_each(|wake| wake());
         if find_leader {
             self.cluster.want_refresh();
         }
         let signal = &self.leader.signal;
-        if throttle > 0 {
-            let pause = Duration::from_millis(throttle.into()).min(THROTTLE_MAX);
+        if head.throttle > 0 {
+            let pause = Duration::from_millis(head.throttle.into()).min(THROTTLE_MAX);
             tracing::debug!(broker = self.leader.id, ?pause, "Kafka throttles fetching");
             signal.pause(pause, &self.cluster.ended);
         } else if is_empty && begun.elapsed() < request.wait / 2 {
@@ -260,52 +281,21 @@ impl Worker {
     }
 }
 
-/// The request's message: topics in the order of the partition that waits longest, and so its
-/// partitions.
-fn message(request: &Request, cluster: &Cluster) -> FetchRequest {
-    let mut topics: Vec<FetchTopic> = Vec::new();
-    let mut places = HashMap::new();
-    for (partition, wanted) in &request.entries {
-        let place = *places.entry(&partition.topic).or_insert_with(|| {
-            topics.push(FetchTopic::default().with_topic(TopicName(partition.topic.clone())));
-            topics.len() - 1
-        });
-        topics[place].partitions.push(
-            FetchPartition::default()
-                .with_partition(partition.index)
-                .with_current_leader_epoch(wanted.leader_epoch)
-                .with_fetch_offset(wanted.next)
-                .with_last_fetched_epoch(wanted.last_epoch)
-                .with_partition_max_bytes(i32::try_from(wanted.piece).unwrap_or(i32::MAX)),
-        );
+/// Notes of each partition without an error that its leader has answered for it.
+fn note_answers(request: &Request, taken: &Taken) {
+    if !taken.is_whole {
+        return;
     }
-    FetchRequest::default()
-        .with_replica_id((-1).into())
-        .with_max_wait_ms(i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX))
-        .with_min_bytes(cluster.settings.fetch_min_bytes)
-        .with_max_bytes(i32::try_from(request.bytes).unwrap_or(i32::MAX))
-        .with_isolation_level(READ_COMMITTED)
-        .with_session_epoch(-1)
-        .with_topics(topics)
-}
-
-/// Finds the entry of a partition. Answers mostly keep the order of the request.
-#[derive(Default)]
-struct Lookup {
-    next: usize,
-}
-
-impl Lookup {
-    fn find(&mut self, request: &Request, topic: &str, index: i32) -> Option<usize> {
-        let entries = &request.entries;
-        let is_it = |entry: usize| {
-            let partition = &entries[entry].0;
-            partition.index == index && partition.topic.as_str() == topic
-        };
-        let found = (self.next..entries.len())
-            .chain(0..self.next.min(entries.len()))
-            .find(|entry| is_it(*entry))?;
-        self.next = found + 1;
-        Some(found)
+    let failed: Vec<usize> = taken
+        .named
+        .iter()
+        .filter(|(_, answer)| answer.error != 0)
+        .map(|(entry, _)| *entry)
+        .collect();
+    let now = Instant::now();
+    for (entry, (partition, _)) in request.entries.iter().enumerate() {
+        if !failed.contains(&entry) {
+            partition.note_answer(now);
+        }
     }
 }

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::StrBytes;
 
+use super::super::leader_health::Pulse;
 use super::batches::{BatchFault, Survey};
 use super::errors::{self, Remedy};
-use super::fetch_response::PartitionAnswer;
+use super::fetch_response::{End, PartitionAnswer, Place};
 use super::memory::Buffer;
+use super::plan::{Readiness, Wanted};
 use super::signal::Signal;
 use super::visit::Aborted;
 
@@ -60,14 +62,6 @@ impl Failure {
     }
 }
 
-/// The end of a partition, as its broker said last.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    pub(super) high_watermark: u64,
-    /// Records of open transactions begin here: a reader goes no further.
-    pub(super) last_stable: u64,
-}
-
 /// Why a partition has no connection, and since when.
 #[derive(Debug, Clone)]
 pub(super) struct Outage {
@@ -78,9 +72,9 @@ pub(super) struct Outage {
 /// A topic partition and the state of reading it.
 #[derive(Debug)]
 pub(super) struct Partition {
-    pub(super) topic: StrBytes,
-    pub(super) index: i32,
+    pub(super) place: Place,
     piece_bytes: Option<usize>,
+    pulse: Option<Pulse>,
     state: Mutex<State>,
 }
 
@@ -110,6 +104,8 @@ struct State {
     served: u64,
     /// Number of the request that asked for it last.
     asked: u64,
+    /// How many requests in succession asked for it in vain, though it has more.
+    in_vain: u32,
     /// Id of the topic when the partition was first seen, where the brokers tell it.
     topic_id: Option<[u8; 16]>,
     is_closed: bool,
@@ -125,34 +121,6 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// What a request asks of a partition.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
-    pub(super) next: i64,
-    pub(super) last_epoch: i32,
-    pub(super) leader_epoch: i32,
-    pub(super) piece: usize,
-    pub(super) served: u64,
-    /// Number of the request that asked for it last.
-    pub(super) asked: u64,
-    /// Whether there are records that were not fetched yet, as far as is known.
-    pub(super) has_more: bool,
-    /// Whether records wait for the reader.
-    pub(super) holds_some: bool,
-}
-
-/// Whether a partition takes part in the next request.
-#[derive(Debug)]
-pub(super) enum Readiness {
-    Ready(Wanted),
-    /// It holds as much as it may; whether there is more to fetch.
-    Full {
-        has_more: bool,
-    },
-    /// Until a moment, or until something changes.
-    NotBefore(Option<Instant>),
-}
-
 /// What an answer asks of the thread that received it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -164,9 +132,12 @@ impl Partition {
     /// To be read from `from` on.
     pub(super) fn new(topic: &str, index: i32, from: u64, piece_bytes: Option<usize>) -> Self {
         Self {
-            topic: StrBytes::from_string(topic.to_owned()),
-            index,
+            place: Place {
+                topic: StrBytes::from_string(topic.to_owned()),
+                index,
+            },
             piece_bytes,
+            pulse: None,
             state: Mutex::new(State {
                 next: i64::try_from(from).unwrap_or(i64::MAX),
                 last_epoch: -1,
@@ -174,6 +145,21 @@ impl Partition {
                 piece: piece_bytes.unwrap_or(PIECE_MIN),
                 ..State::default()
             }),
+        }
+    }
+
+    /// Tells of each answer for it.
+    pub(super) fn with_pulse(self, pulse: Pulse) -> Self {
+        Self {
+            pulse: Some(pulse),
+            ..self
+        }
+    }
+
+    /// Notes that its leader has answered for it.
+    pub(super) fn note_answer(&self, now: Instant) {
+        if let Some(pulse) = &self.pulse {
+            pulse.note(now);
         }
     }
 
@@ -196,6 +182,9 @@ impl Partition {
         let has_more = state
             .end
             .is_none_or(|end| end.last_stable > u64::try_from(state.next).unwrap_or(0));
+        if !has_more {
+            state.in_vain = 0;
+        }
         let is_full = state.held > 0 && (state.held + state.piece > share || state.piece > room);
         if is_full {
             return Readiness::Full { has_more };
@@ -207,14 +196,18 @@ impl Partition {
             piece: state.piece,
             served: state.served,
             asked: state.asked,
+            in_vain: state.in_vain,
             has_more,
             holds_some: state.held > 0,
+            end: state.end.filter(|_| state.failure.is_none()),
         })
     }
 
     /// Notes that a request asks for it.
     pub(super) fn note_asked(&self, request: u64) {
-        self.lock().asked = request;
+        let mut state = self.lock();
+        state.asked = request;
+        state.in_vain = state.in_vain.saturating_add(1);
     }
 
     /// Takes what an answer says; the request asked for `wanted` and has this number. Returns what wakes
@@ -226,10 +219,7 @@ impl Partition {
         request: u64,
     ) -> (Next, Option<Wake>) {
         let mut state = self.lock();
-        // An answer to a request of before a change of position, or of a former leader; or one that
-        // comes after the topic was found to be another.
-        let is_stopped = state.failure.as_ref().is_some_and(Failure::is_of_position);
-        if state.is_closed || is_stopped || state.next != wanted.next {
+        if state.is_past(wanted) {
             return (Next::GoOn, None);
         }
         let was_empty = state.fetched.is_empty();
@@ -250,6 +240,19 @@ impl Partition {
             || state.fault.is_some()
             || !had_end && state.end.is_some();
         (next, state.wake.clone().filter(|_| is_news))
+    }
+
+    /// Takes what an answer says by not naming it: it has no records for what was `wanted`, and its
+    /// end is this one. Returns what wakes the reader, if that is news.
+    pub(super) fn look(&self, end: End, wanted: &Wanted) -> Option<Wake> {
+        let mut state = self.lock();
+        if state.is_past(wanted) {
+            return None;
+        }
+        // An error that may pass has passed.
+        state.failure = None;
+        let had_end = state.end.replace(end).is_some();
+        state.wake.clone().filter(|_| !had_end)
     }
 
     /// The next records for the reader.
@@ -391,6 +394,13 @@ impl Partition {
 }
 
 impl State {
+    /// Whether an answer to what was `wanted` comes too late: after a change of position, after another
+    /// leader's, or after the topic was found to be another.
+    fn is_past(&self, wanted: &Wanted) -> bool {
+        let is_stopped = self.failure.as_ref().is_some_and(Failure::is_of_position);
+        self.is_closed || is_stopped || self.next != wanted.next
+    }
+
     fn take_error(&mut self, code: i16) -> Next {
         let remedy = errors::remedy(code);
         let after = if remedy == Remedy::Refuse {
@@ -410,12 +420,7 @@ impl State {
     }
 
     fn take_records(&mut self, answer: PartitionAnswer, fixed: Option<usize>, request: u64) {
-        let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
-        let end = End {
-            high_watermark: offset(answer.high_watermark),
-            last_stable: offset(answer.last_stable),
-        };
-        self.end = Some(end);
+        self.end = Some(answer.end());
         // An error that may pass has passed.
         self.failure = None;
         // None, though there are more, if the batch was too large behind those of other partitions: the
@@ -434,6 +439,7 @@ impl State {
             Some(next) => {
                 self.next = next;
                 self.served = request;
+                self.in_vain = 0;
                 let wanted = survey.largest.saturating_mul(BATCHES_PER_PIECE);
                 let room = wanted.clamp(PIECE_MIN, PIECE_MAX).max(survey.largest);
                 self.piece = fixed.unwrap_or_else(|| self.piece.midpoint(room).max(room));

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fetch_response::End;
 use super::memory::Memory;
-use super::partition::{Partition, Readiness, Wanted};
+use super::partition::Partition;
 use super::settings::Settings;
 
 /// Most bytes that one partition holds, if the memory of the process allows it: enough for the next
@@ -23,6 +24,38 @@ const SHORT_WAIT: Duration = Duration::from_millis(10);
 const TURN_WAIT: Duration = Duration::from_millis(1);
 /// Longest wait for a change when nothing can be asked for.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
+
+/// What a request asks of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) next: i64,
+    pub(super) last_epoch: i32,
+    pub(super) leader_epoch: i32,
+    pub(super) piece: usize,
+    pub(super) served: u64,
+    /// Number of the request that asked for it last.
+    pub(super) asked: u64,
+    /// How many requests in succession asked for it in vain, though it has more.
+    pub(super) in_vain: u32,
+    /// Whether there are records that were not fetched yet, as far as is known.
+    pub(super) has_more: bool,
+    /// Whether records wait for the reader.
+    pub(super) holds_some: bool,
+    /// The end that its reader knows of, if all was well when it was given.
+    pub(super) end: Option<End>,
+}
+
+/// Whether a partition takes part in the next request.
+#[derive(Debug)]
+pub(super) enum Readiness {
+    Ready(Wanted),
+    /// It holds as much as it may; whether there is more to fetch.
+    Full {
+        has_more: bool,
+    },
+    /// Until a moment, or until something changes.
+    NotBefore(Option<Instant>),
+}
 
 /// A request: its partitions, the one that waits longest first.
 #[derive(Debug)]
@@ -45,9 +78,10 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// For these partitions of a leader.
+    /// For these partitions of a leader; `are_doubled` if several readers may be of one partition.
     pub(super) fn of(
         partitions: Vec<Arc<Partition>>,
+        are_doubled: bool,
         settings: &Settings,
         memory: &Memory,
     ) -> Self {
@@ -62,7 +96,11 @@ impl Plan {
                 Readiness::NotBefore(at) => retry_at = earlier(retry_at, at),
             }
         }
-        let left_out = take_turns(&mut ready);
+        let left_out = if are_doubled {
+            take_turns(&mut ready)
+        } else {
+            LeftOut::None
+        };
         let mut is_any_left_out = left_out != LeftOut::None;
         // Those that were left out come first; then, so that each gets a batch whole some time, those
         // that got records longest ago.
@@ -133,7 +171,7 @@ fn take_turns(ready: &mut Vec<(Arc<Partition>, Wanted)>) -> LeftOut {
     ready.sort_by_key(|(_, wanted)| wanted.asked);
     let (mut names, mut left_out) = (HashSet::with_capacity(ready.len()), LeftOut::None);
     ready.retain(|(partition, wanted)| {
-        let is_first = names.insert((partition.topic.clone(), partition.index));
+        let is_first = names.insert(partition.place.clone());
         if !is_first && wanted.has_more {
             left_out = LeftOut::WithMore;
         } else if !is_first && left_out == LeftOut::None {

@@ -12,7 +12,8 @@ use super::super::leader_health::Heartbeat;
 use super::super::progress::{self, Progress};
 use super::batches::BatchFault;
 use super::codecs::Inflater;
-use super::partition::{End, Failure, Fetched, Partition};
+use super::fetch_response::End;
+use super::partition::{Failure, Fetched, Partition};
 use super::visit::{Pause, Taken, Walk};
 use super::{Fetcher, errors};
 

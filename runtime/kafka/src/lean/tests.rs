@@ -3,6 +3,9 @@
 
 mod encode;
 mod fake_broker;
+mod fake_sessions;
 mod faults;
 mod parsing;
 mod planning;
+mod session_faults;
+mod sessions;

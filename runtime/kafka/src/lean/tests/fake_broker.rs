@@ -26,6 +26,7 @@ use kafka_protocol::protocol::{
 
 use super::super::visit::Aborted;
 use super::encode::Batch;
+use super::fake_sessions::{Sessions, WRONG_EPOCH};
 
 pub(super) const TOPIC: &str = "input";
 
@@ -52,6 +53,33 @@ pub(super) enum Fault {
     Silence,
     /// What was read is not what this log has.
     Diverging(i64),
+    /// The session is not there any more.
+    Forget,
+    /// The session is said to stand elsewhere.
+    Epoch,
+    /// The client is to wait for so many milliseconds, and nothing was looked at.
+    Mute(i32),
+    /// The last partition is left out.
+    Omit,
+}
+
+impl Fault {
+    /// Whether it needs a request of a session.
+    fn is_of_session(&self) -> bool {
+        matches!(self, Self::Forget | Self::Epoch)
+    }
+}
+
+/// What fetching has cost.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Traffic {
+    pub(super) requests: usize,
+    /// Requests that name all partitions.
+    pub(super) full: usize,
+    /// Partitions in requests, and in answers.
+    pub(super) asked: usize,
+    pub(super) answered: usize,
+    pub(super) forgotten: usize,
 }
 
 #[derive(Default)]
@@ -84,6 +112,8 @@ struct State {
     session: Option<Duration>,
     throttled_until: Option<Instant>,
     too_early: usize,
+    sessions: BTreeMap<i32, Sessions>,
+    traffic: Traffic,
 }
 
 /// A cluster; its threads end with the process.
@@ -192,6 +222,16 @@ impl Cluster {
         self.lock().too_early
     }
 
+    /// Changes the sessions of a broker.
+    pub(super) fn sessions<T>(&self, broker: i32, change: impl FnOnce(&mut Sessions) -> T) -> T {
+        change(self.lock().sessions.entry(broker).or_default())
+    }
+
+    /// What fetching has cost since it was asked for last.
+    pub(super) fn traffic(&self) -> Traffic {
+        std::mem::take(&mut self.lock().traffic)
+    }
+
     pub(super) fn largest(&self) -> usize {
         self.lock().largest
     }
@@ -291,27 +331,31 @@ impl Cluster {
         version: i16,
     ) -> std::io::Result<()> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
-        let fault = {
-            let mut state = self.lock();
-            if state
-                .throttled_until
-                .is_some_and(|until| Instant::now() < until)
-            {
-                state.too_early += 1;
-            }
-            // What needs records waits for them.
-            let is_due = !matches!(state.faults.front(), Some(Fault::Flip(..)))
-                || answer(&state, broker, request).1;
-            if is_due {
-                state.faults.pop_front()
-            } else {
-                None
+        if self
+            .lock()
+            .throttled_until
+            .is_some_and(|until| Instant::now() < until)
+        {
+            self.lock().too_early += 1;
+        }
+        let is_in_session = request.session_epoch > 0;
+        let lost = self.fault_if(|_, fault| fault.is_of_session() && is_in_session);
+        let whole = match self.enter(broker, request, lost.as_ref()) {
+            Ok(whole) => whole,
+            Err(code) => {
+                let answer = FetchResponse::default().with_error_code(code);
+                return send(stream, id, &answer, version);
             }
         };
+        // What needs records or a session waits for them.
+        let fault = self.fault_if(|state, fault| match fault {
+            Fault::Flip(..) => answer(state, broker, &whole).1,
+            fault => !fault.is_of_session(),
+        });
         let deadline = Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
         let mut response = loop {
             let state = self.lock();
-            let (response, has_news) = answer(&state, broker, request);
+            let (response, has_news) = answer(&state, broker, &whole);
             let left = deadline.saturating_duration_since(Instant::now());
             if has_news || fault.is_some() || left.is_zero() {
                 break response;
@@ -348,7 +392,8 @@ impl Cluster {
             let mut state = self.lock();
             state.largest = state.largest.max(given);
         }
-        if let Some(Fault::Throttle(millis)) = fault {
+        let mut response = self.leave(broker, &whole, response, fault.as_ref());
+        if let Some(Fault::Throttle(millis) | Fault::Mute(millis)) = fault {
             response.throttle_time_ms = millis;
             self.lock().throttled_until =
                 Some(Instant::now() + Duration::from_millis(millis as u64));
@@ -377,6 +422,75 @@ impl Cluster {
             _ => {}
         }
         stream.write_all(&bytes)
+    }
+
+    /// The next fault, if it is due.
+    fn fault_if(&self, is_due: impl Fn(&State, &Fault) -> bool) -> Option<Fault> {
+        let mut state = self.lock();
+        let is_due = state
+            .faults
+            .front()
+            .is_some_and(|fault| is_due(&state, fault));
+        if is_due {
+            state.faults.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// What a request asks for in all, or what is wrong with its session.
+    fn enter(
+        &self,
+        broker: i32,
+        request: &FetchRequest,
+        fault: Option<&Fault>,
+    ) -> Result<FetchRequest, i16> {
+        let mut state = self.lock();
+        let named = request.topics.iter().map(|topic| topic.partitions.len());
+        let forgotten = request.forgotten_topics_data.iter();
+        state.traffic.requests += 1;
+        state.traffic.full += usize::from(request.session_epoch <= 0);
+        state.traffic.asked += named.sum::<usize>();
+        state.traffic.forgotten += forgotten.map(|topic| topic.partitions.len()).sum::<usize>();
+        let sessions = state.sessions.entry(broker).or_default();
+        match fault {
+            Some(Fault::Forget) => sessions.forget(),
+            Some(Fault::Epoch) => return Err(WRONG_EPOCH),
+            _ => {}
+        }
+        sessions.enter(request)
+    }
+
+    /// What is said of the whole answer to a request.
+    fn leave(
+        &self,
+        broker: i32,
+        whole: &FetchRequest,
+        mut answer: FetchResponse,
+        fault: Option<&Fault>,
+    ) -> FetchResponse {
+        let mut state = self.lock();
+        let sessions = state.sessions.entry(broker).or_default();
+        if matches!(fault, Some(Fault::Mute(_))) {
+            let is_in_session = whole.session_epoch > 0;
+            return FetchResponse::default().with_session_id(if is_in_session {
+                whole.session_id
+            } else {
+                0
+            });
+        }
+        if matches!(fault, Some(Fault::Omit))
+            && let Some(topic) = answer.responses.last_mut()
+        {
+            topic.partitions.pop();
+        }
+        let answer = sessions.leave(whole, answer);
+        state.traffic.answered += answer
+            .responses
+            .iter()
+            .map(|topic| topic.partitions.len())
+            .sum::<usize>();
+        answer
     }
 }
 
@@ -439,6 +553,7 @@ fn answer(state: &State, broker: i32, request: &FetchRequest) -> (FetchResponse,
             let stable = log.last_stable.unwrap_or(log.end());
             data.high_watermark = log.end();
             data.last_stable_offset = stable;
+            data.log_start_offset = log.start;
             let mut records = Vec::new();
             for batch in log
                 .batches

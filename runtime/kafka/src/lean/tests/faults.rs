@@ -18,13 +18,13 @@ use super::super::settings::Settings;
 use super::encode::Batch;
 use super::fake_broker::{Cluster, Fault, TOPIC};
 
-const PATIENCE: Duration = Duration::from_secs(9);
-const ALL: PollLimit = PollLimit {
+pub(super) const PATIENCE: Duration = Duration::from_secs(9);
+pub(super) const ALL: PollLimit = PollLimit {
     records: usize::MAX,
     bytes: usize::MAX,
 };
 
-fn fetcher_with(cluster: &Cluster, properties: &[(&str, &str)], memory: u64) -> Fetcher {
+pub(super) fn fetcher_with(cluster: &Cluster, properties: &[(&str, &str)], memory: u64) -> Fetcher {
     Fetcher::with(settings(cluster, properties, memory))
 }
 
@@ -43,12 +43,12 @@ fn settings(cluster: &Cluster, properties: &[(&str, &str)], memory: u64) -> Sett
     Settings::of(&cluster.bootstrap(), &config, &identity).unwrap()
 }
 
-fn fetcher(cluster: &Cluster) -> Fetcher {
+pub(super) fn fetcher(cluster: &Cluster) -> Fetcher {
     let quick = [("reconnect.backoff.ms", "10"), ("socket.timeout.ms", "700")];
     fetcher_with(cluster, &quick, 32 << 20)
 }
 
-fn reader(fetcher: &Fetcher, partition: u32, from: u64) -> Box<dyn LogReader> {
+pub(super) fn reader(fetcher: &Fetcher, partition: u32, from: u64) -> Box<dyn LogReader> {
     let heartbeat = Arc::new(LeaderHealth::default()).watch(TOPIC, partition);
     fetcher
         .reader(TOPIC, partition, from, heartbeat, Box::new(|| Ok(5)))
@@ -56,7 +56,10 @@ fn reader(fetcher: &Fetcher, partition: u32, from: u64) -> Box<dyn LogReader> {
 }
 
 /// Reads until there are so many records, or the reader fails.
-fn read_on(reader: &mut dyn LogReader, records: usize) -> Result<(Vec<(u64, String)>, PollEnd)> {
+pub(super) fn read_on(
+    reader: &mut dyn LogReader,
+    records: usize,
+) -> Result<(Vec<(u64, String)>, PollEnd)> {
     let begun = Instant::now();
     let mut seen = Vec::new();
     loop {
@@ -88,13 +91,13 @@ fn failure(reader: &mut dyn LogReader) -> Error {
     }
 }
 
-fn expected(from: u64, to: u64) -> Vec<(u64, String)> {
+pub(super) fn expected(from: u64, to: u64) -> Vec<(u64, String)> {
     (from..to)
         .map(|offset| (offset, format!("v{offset}")))
         .collect()
 }
 
-fn fill(cluster: &Cluster, partition: i32, from: u64, to: u64) {
+pub(super) fn fill(cluster: &Cluster, partition: i32, from: u64, to: u64) {
     for offset in (from..to).step_by(5) {
         let values: Vec<String> = (offset..(offset + 5).min(to))
             .map(|offset| format!("v{offset}"))
