@@ -313,7 +313,7 @@ fn whoever_may_not_create_schemas_migrates_in_one_that_was_made_for_him() -> Res
 }
 
 #[test]
-fn a_case_with_two_outcomes_is_one_case_and_each_outcome_a_row() -> Result<()> {
+fn a_case_with_two_outcomes_is_one_row_and_each_outcome_a_leg() -> Result<()> {
     let servers = Servers::start()?;
     let warehouse = servers.migrated()?;
     let outcome = |procedure: &str, robot: &str| {
@@ -334,12 +334,17 @@ fn a_case_with_two_outcomes_is_one_case_and_each_outcome_a_row() -> Result<()> {
         Ok(serde_json::json!(warehouse.query(sql)?.rows))
     };
     let loaded = rows(
-        "SELECT outcome_id, start_date_key, start_time_key, end_time_key FROM fact_procedures ORDER BY outcome_id",
+        "SELECT procedure_key, legs, start_date_key, start_time_key, end_time_key FROM fact_procedures ORDER BY 1",
     )?;
-    let keys = |id: &str| serde_json::json!([id, 20_261_124, 103_000, 110_000]);
+    let keys = |id: &str, legs: i64| serde_json::json!([id, legs, 20_261_124, 103_000, 110_000]);
     ensure!(
-        loaded == serde_json::json!([keys("p1/r1"), keys("p1/r2"), keys("p2/r1")]),
+        loaded == serde_json::json!([keys("p1", 2), keys("p2", 1)]),
         "{loaded}"
+    );
+    let legs = rows("SELECT leg_id FROM fact_procedure_legs ORDER BY 1")?;
+    ensure!(
+        legs == serde_json::json!([["p1/r1"], ["p1/r2"], ["p2/r1"]]),
+        "{legs}"
     );
     let surgeons = rows("SELECT surgeon_id, cases, outcomes FROM dim_surgeons")?;
     ensure!(surgeons == serde_json::json!([["s", 2, 3]]), "{surgeons}");

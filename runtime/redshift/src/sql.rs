@@ -33,8 +33,27 @@ pub(super) fn column_type(column_type: ColumnType) -> (Cow<'static, str>, &'stat
     (name.into(), in_catalog)
 }
 
-/// CREATE TABLE; outputs are distributed by robot where they have one, so that joins on it stay on
-/// a node.
+/// The columns that tell when a row happened, the first that a table has is the one it is sorted by:
+/// questions are of a stretch of time, and Redshift leaves out the blocks of other times.
+const SORTED_BY: [&str; 8] = [
+    "event_time",
+    "window_start",
+    "valid_from",
+    "reported_at",
+    "changed_at",
+    "ended_at",
+    "last_seen",
+    "as_of",
+];
+
+/// The column that a table is sorted by.
+pub(super) fn sort_column(table: &TableSpec) -> Option<&'static str> {
+    let has = |wanted: &&&str| table.columns.iter().any(|(column, _)| column == **wanted);
+    SORTED_BY.iter().find(has).copied()
+}
+
+/// CREATE TABLE; tables are distributed by robot where they have one, so that joins on it stay on a
+/// node. How columns are compressed is left to Redshift (`ENCODE AUTO`, the default).
 pub(super) fn create_table(schema: &str, table: &TableSpec) -> String {
     let columns: Vec<String> = table
         .columns
@@ -47,11 +66,9 @@ pub(super) fn create_table(schema: &str, table: &TableSpec) -> String {
     } else {
         " DISTSTYLE AUTO"
     };
-    let sort = if has("event_time") {
-        " SORTKEY (\"event_time\")"
-    } else {
-        ""
-    };
+    let sort = sort_column(table).map_or(String::new(), |column| {
+        format!(" SORTKEY ({})", name(column))
+    });
     format!(
         "CREATE TABLE IF NOT EXISTS {}.{} ({}){distribution}{sort}",
         name(schema),
@@ -257,6 +274,28 @@ mod tests {
             column_type(ColumnType::Binary).0,
             format!("VARBYTE({BINARY_BYTES_MAX})")
         );
+    }
+
+    #[test]
+    fn every_table_is_sorted_by_when_its_rows_happened() {
+        let tables = theatre_star::tables();
+        for table in &tables {
+            let column = sort_column(table).unwrap_or_else(|| panic!("{}", table.name));
+            let create = create_table("s", table);
+            assert!(
+                create.ends_with(&format!(" SORTKEY (\"{column}\")")),
+                "{create}"
+            );
+        }
+        let of = |name: &str| {
+            let table = tables.iter().find(|table| table.name == name);
+            table.and_then(sort_column)
+        };
+        assert_eq!(of("robot_windows"), Some("window_start"));
+        assert_eq!(of("robot_telemetry"), Some("event_time"));
+        assert_eq!(of("procedure_phases"), Some("ended_at"));
+        assert_eq!(of("procedures"), Some("changed_at"));
+        assert_eq!(of("maintenance_records"), Some("reported_at"));
     }
 
     #[test]

@@ -8,5 +8,5 @@
 SELECT d.day_name, COUNT(*) AS cases, SUM(CASE WHEN p.status = @symbol(OutcomeStatus, completed) THEN 1 ELSE 0 END) AS completed,
     @round(AVG(p.duration_minutes), 1) AS mean_duration_minutes
 FROM {schema}.fact_procedures p JOIN {schema}.dim_date d ON d.date_key = p.start_date_key
-WHERE p.started_at >= @days_before((SELECT MAX(ended_at) FROM {schema}.procedure_outcomes), 90)
+WHERE p.ended_at IS NOT NULL AND p.started_at >= @days_before((SELECT MAX(ended_at) FROM {schema}.procedure_outcomes), 90)
 GROUP BY d.day_name, d.day_of_week ORDER BY d.day_of_week

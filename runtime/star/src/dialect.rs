@@ -189,6 +189,18 @@ fn sqlite(name: &str, arguments: &[&str]) -> Option<String> {
             format!("(3600000000 % ({size}) = 0 AND ({start}) % ({size}) = 0)")
         }
         ("json", [text, key]) => format!("json_extract({text}, '$.{key}')"),
+        ("element", [text, number]) => format!("json_extract({text}, '$[' || {number} || ']')"),
+        ("element", [text, number, key]) => {
+            format!("json_extract({text}, '$[' || {number} || '].{key}')")
+        }
+        ("elements_of", [text, _]) => format!("json_each({text}) element"),
+        ("each", [_, key]) => format!("json_extract(element.value, '$.{key}')"),
+        ("each_integer", [_, key]) => {
+            format!("CAST(json_extract(element.value, '$.{key}') AS INTEGER)")
+        }
+        ("each_number", [_, key]) => {
+            format!("CAST(json_extract(element.value, '$.{key}') AS REAL)")
+        }
         ("json_integer", [text, key]) => {
             format!("CAST(json_extract({text}, '$.{key}') AS INTEGER)")
         }
@@ -204,6 +216,10 @@ fn sqlite(name: &str, arguments: &[&str]) -> Option<String> {
 fn redshift(name: &str, arguments: &[&str]) -> Option<String> {
     let json =
         |text: &str, key: &str| format!("NULLIF(JSON_EXTRACT_PATH_TEXT({text}, '{key}'), '')");
+    let element = |text: &str, number: &str| {
+        format!("NULLIF(JSON_EXTRACT_ARRAY_ELEMENT_TEXT({text}, {number}), '')")
+    };
+    let each = |text: &str, key: &str| json(&element(text, "place.number"), key);
     let written = match (name, arguments) {
         ("past", _) => "CAST('0001-01-01 00:00:00' AS TIMESTAMP)".to_owned(),
         ("future", _) => "CAST('9999-01-01 00:00:00' AS TIMESTAMP)".to_owned(),
@@ -224,6 +240,16 @@ fn redshift(name: &str, arguments: &[&str]) -> Option<String> {
             "({size} >= 1000000 AND MOD(3600000000, CASE WHEN {size} > 0 THEN {size} ELSE 1 END) = 0 AND MOD(CAST(EXTRACT(epoch FROM {start}) AS BIGINT), CASE WHEN {size} >= 1000000 THEN {size} / 1000000 ELSE 1 END) = 0)"
         ),
         ("json", [text, key]) => json(text, key),
+        ("element", [text, number]) => element(text, number),
+        ("element", [text, number, key]) => json(&element(text, number), key),
+        // The minutes of an hour number the elements, of which there are 60 at most: there are no
+        // functions that make rows.
+        ("elements_of", [text, times]) => format!(
+            "(SELECT minute AS number FROM {times} WHERE hour = 0) place ON place.number < JSON_ARRAY_LENGTH({text})"
+        ),
+        ("each", [text, key]) => each(text, key),
+        ("each_integer", [text, key]) => format!("CAST({} AS BIGINT)", each(text, key)),
+        ("each_number", [text, key]) => format!("CAST({} AS DOUBLE PRECISION)", each(text, key)),
         ("json_integer", [text, key]) => format!("CAST({} AS INTEGER)", json(text, key)),
         ("json_boolean", [text, key]) => {
             let value = json(text, key);

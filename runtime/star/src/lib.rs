@@ -32,6 +32,7 @@ macro_rules! views {
 pub const VIEWS: &[View] = views![
     "star_robots",
     "star_surgeons",
+    "star_legs",
     "dim_facilities",
     "dim_models",
     "dim_components",
@@ -40,6 +41,7 @@ pub const VIEWS: &[View] = views![
     "dim_robots",
     "dim_surgeons",
     "fact_conditions",
+    "fact_procedure_legs",
     "fact_procedures",
     "fact_procedure_telemetry",
     "fact_maintenance",

@@ -1,11 +1,10 @@
 -- Facilities, version by version, as robots are. One that a robot names and no entry describes is there without attributes.
 WITH entries AS (
-    SELECT facility_id, event_time, facility_name, city, state, country, facility_type, bed_count, time_zone, is_closed,
-        @fingerprint(facility_name, city, state, country, facility_type, bed_count, time_zone, CASE WHEN is_closed THEN '1' ELSE '0' END) AS attributes,
-        ROW_NUMBER() OVER (PARTITION BY facility_id, event_time ORDER BY _append_time DESC, _partition DESC, _offset DESC) AS newest
-    FROM {schema}.facility_registry
+    SELECT facility_id, valid_from AS event_time, facility_name, city, state, country, facility_type, bed_count, time_zone, is_closed,
+        @fingerprint(facility_name, city, state, country, facility_type, bed_count, time_zone, CASE WHEN is_closed THEN '1' ELSE '0' END) AS attributes
+    FROM {schema}.facility_versions WHERE NOT is_withdrawn
 ), marked AS (
-    SELECT entries.*, LAG(attributes) OVER (PARTITION BY facility_id ORDER BY event_time) AS attributes_before FROM entries WHERE newest = 1
+    SELECT entries.*, LAG(attributes) OVER (PARTITION BY facility_id ORDER BY event_time) AS attributes_before FROM entries
 ), versions AS (
     SELECT marked.*, LAG(event_time) OVER (PARTITION BY facility_id ORDER BY event_time) AS begin_before,
         LEAD(event_time) OVER (PARTITION BY facility_id ORDER BY event_time) AS next_begin
@@ -17,5 +16,5 @@ SELECT facility_id || '/' || @stamp(event_time) AS facility_key, facility_id, fa
 FROM versions
 UNION ALL
 SELECT heard.facility_id || '/unregistered', heard.facility_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, @past(), @future(), TRUE, FALSE, @past()
-FROM (SELECT DISTINCT facility_id FROM {schema}.robot_registry WHERE facility_id IS NOT NULL) heard
-WHERE heard.facility_id NOT IN (SELECT facility_id FROM {schema}.facility_registry)
+FROM (SELECT DISTINCT facility_id FROM {schema}.robot_versions WHERE facility_id IS NOT NULL AND NOT is_withdrawn) heard
+WHERE heard.facility_id NOT IN (SELECT facility_id FROM {schema}.facility_versions WHERE NOT is_withdrawn)

@@ -3,7 +3,7 @@ WITH cases AS (
     SELECT robot_id, COUNT(*) AS total_procedures_count, SUM(duration_s) / 3600.0 AS total_operating_hours
     FROM {schema}.procedure_outcomes WHERE status = @symbol(OutcomeStatus, completed) GROUP BY robot_id
 ), services AS (
-    SELECT robot_id, MAX(ended_at) AS last_maintenance_at FROM {schema}.maintenance_logs
+    SELECT robot_id, MAX(COALESCE(ended_at, reported_at)) AS last_maintenance_at FROM {schema}.maintenance_records
     WHERE status = @symbol(MaintenanceStatus, completed) GROUP BY robot_id
 ), seen AS (
     SELECT robot_id, MIN(seen_at) AS first_seen_at, MAX(seen_at) AS last_seen_at FROM (

@@ -1,9 +1,16 @@
--- Signals in a surgeon's cases, day by day: merged from windows and their revisions, each counted where the robot stood when it began. Windows that overlap
--- count where they fill the day without overlap; each window_name gives the whole.
-SELECT c.surgeon_id, @day(w.window_start) AS day_start, w.dataset, w.window_name, w.signal, COUNT(DISTINCT w.robot_id) AS robots,
-    SUM(w.value_count) AS value_count, SUM(w.value_sum) AS value_sum, SUM(w.value_sum) / NULLIF(SUM(w.value_count), 0) AS mean, MIN(w."min") AS "min", MAX(w."max") AS "max",
-    MAX(w.revision) AS revision, COUNT(*) AS windows
-FROM {schema}.robot_windows w
-JOIN {schema}.procedure_outcomes c ON c.robot_id = w.robot_id AND w.window_start >= c.started_at AND w.window_start < c.ended_at
-WHERE @tiles(w.window_start, w.window_size_us)
-GROUP BY c.surgeon_id, @day(w.window_start), w.dataset, w.window_name, w.signal
+-- Signals in a surgeon's cases, by the day in which the case began on the robot: of the rows that name the case, from its begin there to its end, as the
+-- aggregates over the whole case have them. Cases are there once they have ended.
+WITH measured AS (
+    SELECT w.leg_id, w.began_at, w.revision, w.is_exact, @each(w.signals, name) AS signal, @each_integer(w.signals, count) AS value_count,
+        @each_number(w.signals, sum) AS value_sum, @each_number(w.signals, min) AS least, @each_number(w.signals, max) AS most
+    FROM {schema}.procedure_phases w
+    JOIN @elements_of(w.signals, {schema}.dim_time)
+    WHERE w.phase_index = 0
+)
+SELECT l.surgeon_id, @day(COALESCE(c.began_at, l.began_at)) AS day_start, c.signal, COUNT(DISTINCT l.robot_id) AS robots, SUM(c.value_count) AS value_count,
+    SUM(c.value_sum) AS value_sum, SUM(c.value_sum) / SUM(c.value_count) AS mean, MIN(c.least) AS "min", MAX(c.most) AS "max", MAX(c.revision) AS revision,
+    COUNT(DISTINCT l.procedure_key) AS cases, MIN(c.is_exact) AS is_exact
+FROM measured c
+JOIN {schema}.star_legs l ON l.leg_id = c.leg_id
+WHERE c.value_count > 0
+GROUP BY l.surgeon_id, @day(COALESCE(c.began_at, l.began_at)), c.signal

@@ -1,13 +1,12 @@
--- Robots, version by version: a version begins where an attribute changed, and ends where the next begins. What is known first holds
--- for the time before it, too (valid_from). A robot that was heard of and is not registered has one version without attributes.
+-- Robots, version by version, by the entries that were accepted: a version begins where an attribute changed, and ends where the next begins. What is
+-- known first holds for the time before it, too (valid_from). A robot that was heard of and is not registered has one version without attributes.
 WITH entries AS (
-    SELECT robot_id, event_time, serial_number, robot_model, manufacturer, facility_id, installation_date, hardware_revision, software_version,
+    SELECT robot_id, valid_from AS event_time, serial_number, robot_model, manufacturer, facility_id, installation_date, hardware_revision, software_version,
         firmware_version, status, decommission_date,
-        @fingerprint(serial_number, robot_model, manufacturer, facility_id, installation_date, hardware_revision, software_version, firmware_version, status, decommission_date) AS attributes,
-        ROW_NUMBER() OVER (PARTITION BY robot_id, event_time ORDER BY _append_time DESC, _partition DESC, _offset DESC) AS newest
-    FROM {schema}.robot_registry
+        @fingerprint(serial_number, robot_model, manufacturer, facility_id, installation_date, hardware_revision, software_version, firmware_version, status, decommission_date) AS attributes
+    FROM {schema}.robot_versions WHERE NOT is_withdrawn
 ), marked AS (
-    SELECT entries.*, LAG(attributes) OVER (PARTITION BY robot_id ORDER BY event_time) AS attributes_before FROM entries WHERE newest = 1
+    SELECT entries.*, LAG(attributes) OVER (PARTITION BY robot_id ORDER BY event_time) AS attributes_before FROM entries
 ), versions AS (
     SELECT marked.*, LAG(event_time) OVER (PARTITION BY robot_id ORDER BY event_time) AS begin_before,
         LEAD(event_time) OVER (PARTITION BY robot_id ORDER BY event_time) AS next_begin
@@ -23,6 +22,7 @@ SELECT heard.robot_id || '/unregistered', heard.robot_id, NULL, NULL, NULL, NULL
 FROM (
     SELECT robot_id FROM {schema}.procedure_outcomes
     UNION SELECT robot_id FROM {schema}.maintenance_alerts
-    UNION SELECT robot_id FROM {schema}.maintenance_logs
+    UNION SELECT robot_id FROM {schema}.procedures
+    UNION SELECT robot_id FROM {schema}.maintenance_records
 ) heard
-WHERE heard.robot_id IS NOT NULL AND heard.robot_id NOT IN (SELECT robot_id FROM {schema}.robot_registry)
+WHERE heard.robot_id IS NOT NULL AND heard.robot_id NOT IN (SELECT robot_id FROM {schema}.robot_versions WHERE NOT is_withdrawn)

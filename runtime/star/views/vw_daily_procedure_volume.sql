@@ -5,4 +5,5 @@ SELECT d.date_key, d.date, d.day_name, d.is_weekend, d.is_holiday, COUNT(*) AS c
     SUM(CASE WHEN p.status = @symbol(OutcomeStatus, cancelled) THEN 1 ELSE 0 END) AS cancelled,
     COUNT(DISTINCT p.robot_id) AS robots, COUNT(DISTINCT p.surgeon_id) AS surgeons, AVG(p.duration_minutes) AS mean_duration_minutes
 FROM {schema}.fact_procedures p JOIN {schema}.dim_date d ON d.date_key = p.start_date_key
+WHERE p.ended_at IS NOT NULL
 GROUP BY d.date_key, d.date, d.day_name, d.is_weekend, d.is_holiday

@@ -5,8 +5,8 @@
 pub const SESSION: &str =
     "SET TIME ZONE 'UTC'; SET search_path TO \"$user\", public, redshift_catalog";
 
-/// `svv_columns` and `svv_tables` of the schemas that users make; `JSON_EXTRACT_PATH_TEXT`, whose
-/// document is a text in Redshift.
+/// `svv_columns` and `svv_tables` of the schemas that users make; functions of JSON, whose document
+/// is a text in Redshift.
 pub const VIEWS: &str = "
 CREATE SCHEMA IF NOT EXISTS redshift_catalog;
 CREATE OR REPLACE VIEW redshift_catalog.svv_columns AS
@@ -20,5 +20,9 @@ CREATE OR REPLACE VIEW redshift_catalog.svv_tables AS
     FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'redshift_catalog');
 CREATE OR REPLACE FUNCTION redshift_catalog.json_extract_path_text(document text, VARIADIC path text[]) RETURNS text
     LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.json_extract_path_text(document::json, VARIADIC path)';
+CREATE OR REPLACE FUNCTION redshift_catalog.json_extract_array_element_text(document text, place integer) RETURNS text
+    LANGUAGE sql IMMUTABLE AS 'SELECT CASE WHEN place >= 0 THEN document::json ->> place END';
+CREATE OR REPLACE FUNCTION redshift_catalog.json_array_length(document text) RETURNS integer
+    LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.json_array_length(document::json)';
 GRANT USAGE ON SCHEMA redshift_catalog TO PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA redshift_catalog TO PUBLIC;";

@@ -15,7 +15,7 @@ const VERSION: &str = "CREATE TABLE IF NOT EXISTS star_version (fingerprint TEXT
 
 /// Days from 2020-01-01 to 2039-12-31, and minutes of a day, as the migrations of Redshift make
 /// them. What is asked of a day is worked out once (`MATERIALIZED`): SQLite would do it for each place
-/// that names it, and be busy for most of the first start.
+/// that names it, and be busy for most of the first start. The index served views of earlier builds.
 const CALENDAR: &str = "
 CREATE TABLE IF NOT EXISTS dim_date (date_key INTEGER PRIMARY KEY, date INTEGER NOT NULL, year INTEGER NOT NULL, quarter INTEGER NOT NULL,
     month INTEGER NOT NULL, month_name TEXT NOT NULL, week INTEGER NOT NULL, day_of_month INTEGER NOT NULL, day_of_week INTEGER NOT NULL,
@@ -47,7 +47,7 @@ SELECT h * 10000 + m * 100, printf('%02d:%02d:00', h, m), h, m, 0, CASE WHEN h %
     CASE WHEN h >= 5 AND h < 12 THEN 'Morning' WHEN h >= 12 AND h < 17 THEN 'Afternoon' WHEN h >= 17 AND h < 21 THEN 'Evening' ELSE 'Night' END,
     h >= 8 AND h < 18
 FROM parts WHERE NOT EXISTS (SELECT 1 FROM dim_time);
-CREATE INDEX IF NOT EXISTS procedure_outcomes_by_case ON procedure_outcomes (procedure_id, robot_id);";
+DROP INDEX IF EXISTS procedure_outcomes_by_case;";
 
 /// The names of the tables on which the views stand: to find them, all schemas are read.
 fn below() -> &'static [String] {

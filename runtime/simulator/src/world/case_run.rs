@@ -63,7 +63,7 @@ impl World {
                 procedure_type: category.types[case.kind].clone(),
                 category: category.name.clone(),
                 surgeon_id: self.surgeons[case.surgeon].surgeon_id.clone(),
-                patient_id: case.patient.patient_id.clone(),
+                patient: case.patient.clone(),
                 complexity: case.complexity,
             }),
         }

@@ -6,9 +6,9 @@ use super::dice::Dice;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Patient {
     pub(super) patient_id: String,
-    /// Years, 18 to 85. No record has it: it is one of the causes of an outcome.
+    /// Years, 18 to 85: one of the causes of an outcome.
     pub(super) age: i64,
-    /// Male, Female or Other, a third each; in the ground truth only.
+    /// A symbol of the schema, male, female or other, a third each.
     pub(super) gender: &'static str,
 }
 
@@ -17,7 +17,7 @@ pub(super) fn patient(dice: &mut Dice) -> Patient {
     Patient {
         patient_id: format!("PAT-{}", dice.whole(100_000, 999_999)),
         age: dice.whole(18, 85),
-        gender: ["Male", "Female", "Other"][dice.index(3)],
+        gender: ["male", "female", "other"][dice.index(3)],
     }
 }
 

@@ -86,7 +86,8 @@ pub(super) struct Step {
     pub(super) procedure_type: String,
     pub(super) category: String,
     pub(super) surgeon_id: String,
-    pub(super) patient_id: String,
+    /// Who is operated on.
+    pub(super) patient: Patient,
     pub(super) complexity: f64,
 }
 
@@ -100,8 +101,10 @@ impl Step {
             .optional_text(Some(&self.procedure_type))
             .optional_text(Some(&self.category))
             .optional_text(Some(&self.surgeon_id))
-            .optional_text(Some(&self.patient_id))
-            .optional_double(Some(self.complexity));
+            .optional_text(Some(&self.patient.patient_id))
+            .optional_double(Some(self.complexity))
+            .optional_whole(Some(self.patient.age))
+            .symbol(&symbols::GENDER, self.patient.gender);
     }
 }
 

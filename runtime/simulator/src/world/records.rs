@@ -52,7 +52,7 @@ impl Topic {
     pub(super) fn schema_id(self) -> u32 {
         match self {
             Self::Telemetry => 1001,
-            Self::ProcedureEvents => 1003,
+            Self::ProcedureEvents => 1015,
             Self::ProcedureResults => 1004,
             Self::RobotEvents => 1005,
             Self::MaintenanceLogs => 1006,
@@ -81,6 +81,7 @@ pub(super) mod symbols {
         "cancelled",
         "completed",
     ];
+    pub(crate) const GENDER: [&str; 4] = ["unknown", "female", "male", "other"];
     pub(crate) const SUCCESS: [&str; 4] = ["unknown", "successful", "complicated", "failed"];
     pub(crate) const SEVERITY: [&str; 4] = ["unknown", "minor", "moderate", "severe"];
     pub(crate) const EVENT: [&str; 9] = [

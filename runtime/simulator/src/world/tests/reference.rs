@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::kit::{assert_range, assert_share, cases, contents, counts, facts, of, run};
 use crate::world::calendar::{self, DAY_US, HOUR_US, MINUTE_US};
 use crate::world::catalogue::Catalogue;
+use crate::world::patient::Patient;
 use crate::world::records::{Content, Fact};
 use crate::world::service::Kind;
 use crate::world::settings::{Profile, Settings};
@@ -21,7 +22,7 @@ struct Span<'a> {
     category: &'a str,
     kind: &'a str,
     complexity: f64,
-    patient: &'a str,
+    patient: &'a Patient,
     start: Option<i64>,
     end: Option<i64>,
     last: &'a str,
@@ -36,7 +37,7 @@ fn spans(facts: &[Fact]) -> Vec<Span<'_>> {
             category: &step.category,
             kind: &step.procedure_type,
             complexity: step.complexity,
-            patient: &step.patient_id,
+            patient: &step.patient,
             start: None,
             end: None,
             last: "",
@@ -149,8 +150,9 @@ fn cases_are_five_thousand_over_two_years_with_their_ranges_and_shares() {
                 (hundredths - hundredths.round()).abs() < 1e-6,
                 "two decimals"
             );
-            let patient: i64 = span.patient.strip_prefix("PAT-").unwrap().parse().unwrap();
-            assert!((100_000..=999_999).contains(&patient));
+            let number = span.patient.patient_id.strip_prefix("PAT-").unwrap();
+            let number: i64 = number.parse().unwrap();
+            assert!((100_000..=999_999).contains(&number));
         }
         let minutes: Vec<f64> = spans
             .iter()
@@ -160,6 +162,25 @@ fn cases_are_five_thousand_over_two_years_with_their_ranges_and_shares() {
         assert_range("minutes", &minutes, 30.0, 864.0, 0.1);
         let mean = minutes.iter().sum::<f64>() / minutes.len() as f64;
         assert!((mean - 357.0).abs() < 12.0, "{mean}");
+    }
+}
+
+#[test]
+fn patients_are_of_all_ages_and_a_third_of_each_gender() {
+    let (facts, _) = facts(&reference(1));
+    let spans = spans(&facts);
+    let ages: Vec<f64> = spans.iter().map(|span| span.patient.age as f64).collect();
+    assert_range("age", &ages, 18.0, 85.0, 0.0);
+    let mean = ages.iter().sum::<f64>() / 5_000.0;
+    // Four deviations of the mean of 5,000 ages that are uniform over 68 years.
+    assert!((mean - 51.5).abs() < 1.12, "{mean}");
+    for (age, count) in counts(spans.iter().map(|span| span.patient.age)) {
+        assert_share(&format!("age {age}"), count, 5_000, 1.0 / 68.0);
+    }
+    let genders = counts(spans.iter().map(|span| span.patient.gender));
+    assert_eq!(genders.len(), 3, "{genders:?}");
+    for (gender, count) in genders {
+        assert_share(gender, count, 5_000, 1.0 / 3.0);
     }
 }
 

@@ -150,7 +150,8 @@ fn enumerations_are_those_of_the_schemas() {
     for (schema, name, symbols_here) in [
         (1008, "FacilityType", &known::FACILITY[..]),
         (1007, "RobotStatus", &known::STATUS),
-        (1003, "ProcedureStep", &known::STEP),
+        (1015, "ProcedureStep", &known::STEP),
+        (1015, "Gender", &known::GENDER),
         (1004, "SuccessStatus", &known::SUCCESS),
         (1004, "Severity", &known::SEVERITY),
         (1005, "RobotEventType", &known::EVENT),
