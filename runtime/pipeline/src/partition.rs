@@ -38,7 +38,7 @@ use observed::Observed;
 pub use restore::inherit;
 use restore::{Restored, restore};
 use routing::{Routed, Routes};
-use unsaved::{SlotState, UnsavedOutputs};
+use unsaved::UnsavedOutputs;
 
 /// Slot of the intake processor, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
@@ -192,7 +192,7 @@ impl PartitionActor {
 
     fn list_slot(&mut self, slot: usize) {
         if let (Some(listed), Some(address)) = (&self.listed, self.host.address(slot)) {
-            listed.insert(&self.unsaved.slot(slot).name, address);
+            listed.insert(self.unsaved.name(slot), address);
         }
     }
 
@@ -376,7 +376,7 @@ impl PartitionActor {
             let config = self.params.processor.clone();
             let begun = Processor::begun(&robot, config, &self.book, &chunk.from);
             self.host.insert(slot, begun);
-            self.unsaved.restore(slot, &robot, 0);
+            self.unsaved.restore(slot, self.routes.name(slot), 0);
             self.list_slot(slot);
         }
         let is_told = !routed.wide.is_empty();
@@ -386,7 +386,7 @@ impl PartitionActor {
         }
         let work = routed
             .table
-            .finish(chunk, |slot| self.unsaved.slot(slot).is_healthy());
+            .finish(chunk, |slot| self.unsaved.is_healthy(slot));
         for (slot, _) in &work {
             self.unsaved.touched(*slot, &chunk.from);
         }
@@ -413,7 +413,7 @@ impl PartitionActor {
                 self.unsaved.touched(INTAKE_SLOT, &chunk.from);
                 self.progress
                     .count_dead(&self.params.topics, std::slice::from_ref(&dead));
-                self.unsaved.slot(INTAKE_SLOT).add_dead(dead);
+                self.unsaved.add_dead(INTAKE_SLOT, dead);
             }
         }
     }
@@ -441,19 +441,16 @@ impl PartitionActor {
                     self.progress.count(&self.params.topics, &outputs.tally);
                     let topics = &self.params.output_topics;
                     let cause = self.observed.outputs(slot, &outputs, topics, now);
-                    let slot = self.unsaved.slot(slot);
-                    slot.cause = slot.cause.or(cause);
-                    slot.add(outputs);
+                    self.unsaved.add(slot, outputs, cause);
                 }
                 Reply::Panicked { message } => {
-                    let robot = self.unsaved.slot(slot).name.clone();
                     tracing::error!(
-                        robot,
+                        robot = &**self.unsaved.name(slot),
                         partition = self.partition,
                         message,
                         "a processor panicked and goes back to its last save"
                     );
-                    self.unsaved.slot(slot).state = SlotState::Broken;
+                    self.unsaved.panicked(slot);
                 }
             }
         }
@@ -482,7 +479,7 @@ impl PartitionActor {
         };
         self.last_tick = now;
         let slots: Vec<usize> = (0..self.routes.len())
-            .filter(|slot| self.unsaved.slot(*slot).is_healthy())
+            .filter(|slot| self.unsaved.is_healthy(*slot))
             .collect();
         let replies = self.host.tick(&slots, tick);
         self.observed.ticked(&replies);
@@ -561,7 +558,7 @@ impl PartitionActor {
                 self.intake_processor.snapshot(),
                 self.intake_processor.positions().clone(),
             );
-            saves.push(self.unsaved.slot(INTAKE_SLOT).take_save(state, positions));
+            saves.push(self.unsaved.take_save(INTAKE_SLOT, state, positions));
         }
         let processors: Vec<usize> = slots
             .iter()
@@ -569,9 +566,11 @@ impl PartitionActor {
             .filter(|slot| *slot != INTAKE_SLOT)
             .collect();
         for (slot, snapshot) in self.host.save(&processors) {
-            let slot = self.unsaved.slot(slot);
-            self.observed.saving(slot.cause.take());
-            saves.push(slot.take_save(snapshot.state, snapshot.positions));
+            self.observed.saving(self.unsaved.take_cause(slot));
+            let save = self
+                .unsaved
+                .take_save(slot, snapshot.state, snapshot.positions);
+            saves.push(save);
         }
         saves
     }
@@ -606,12 +605,9 @@ impl PartitionActor {
     }
 
     fn recover_slot(&mut self, slot: usize) -> Result<()> {
-        let robot = self.unsaved.slot(slot).name.clone();
-        let from = self
-            .unsaved
-            .slot(slot)
-            .unsaved_from()
-            .unwrap_or_else(|| self.positions.clone());
+        let robot = self.unsaved.name(slot).clone();
+        let from = self.unsaved.unsaved_from(slot);
+        let from = from.unwrap_or(&self.positions).clone();
         let until = self.positions.clone();
         let rebuilt = super::recovery::rebuild(&super::recovery::RebuildRequest {
             partition: self.partition,
@@ -630,7 +626,7 @@ impl PartitionActor {
         self.host.remove(slot);
         self.host.insert(slot, rebuilt.processor);
         self.list_slot(slot);
-        self.unsaved.slot(slot).replace(rebuilt.outputs);
+        self.unsaved.replace(slot, rebuilt.outputs);
         Ok(())
     }
 }

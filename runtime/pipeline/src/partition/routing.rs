@@ -60,6 +60,11 @@ impl Routes {
             .retain(|(topic, offset)| *offset >= positions.get(*topic));
     }
 
+    /// The name of an actor with a slot.
+    pub(super) fn name(&self, slot: usize) -> &Arc<str> {
+        &self.slots.names[slot]
+    }
+
     /// Number of processors.
     pub(super) fn len(&self) -> usize {
         self.slots.names.len()
