@@ -38,7 +38,7 @@ use observed::Observed;
 pub use restore::inherit;
 use restore::{Restored, restore};
 use routing::{Routed, Routes};
-use unsaved::UnsavedOutputs;
+use unsaved::{Due, UnsavedOutputs};
 
 /// Slot of the intake processor, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
@@ -517,11 +517,18 @@ impl PartitionActor {
 
     /// Submits the processors that are due, when no commit is under way.
     fn submit(&mut self, everything: bool) -> bool {
+        if self.unsaved.in_flight() && self.unsaved.is_urgent() {
+            // It goes into the next commit, so the one that waits before it is urgent as well.
+            self.saves.hasten(self.partition);
+        }
         if self.holds_saves || self.unsaved.in_flight() {
             return false;
         }
         let now = self.ports.clock.now();
-        let due = self.unsaved.due(now, everything);
+        let Due {
+            slots: due,
+            urgency,
+        } = self.unsaved.due(now, everything);
         if due.is_empty() {
             return false;
         }
@@ -542,12 +549,13 @@ impl PartitionActor {
         self.floor_under_way = floor.clone();
         self.committed
             .submitting(self.partition, self.observed.submitting(), now);
-        self.saves.submit(PartitionCommit {
+        let commit = PartitionCommit {
             partition: self.partition,
             epoch: self.epoch,
             processors,
             floor,
-        });
+        };
+        self.saves.submit(commit, urgency);
         true
     }
 

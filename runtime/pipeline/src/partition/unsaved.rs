@@ -17,6 +17,7 @@ use theatre_telemetry::traces::Cause;
 
 use super::INTAKE_SLOT;
 use crate::Limits;
+use crate::queue::Urgency;
 
 mod beginnings;
 #[cfg(test)]
@@ -28,6 +29,15 @@ use beginnings::Beginnings;
 
 /// A commit of a partition holds at most so many processors; the others stay due.
 const SAVES_MAX: usize = 2048;
+
+/// What a commit of a partition takes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// In the order in which they go in; none when there is nothing to save.
+    pub(super) slots: Vec<usize>,
+    /// Whether an urgent one is among them.
+    pub(super) urgency: Urgency,
+}
 
 /// When a processor's turn comes: urgent ones first, then those unsaved for longest.
 type Turn = (Reverse<bool>, LogTime, usize);
@@ -82,6 +92,9 @@ pub(super) struct UnsavedOutputs {
     /// Slot of the actor that remembers what was said to all robots.
     control: Option<usize>,
     under_way: bool,
+    /// The last commit took urgent processors only, though others were due: the next one takes those
+    /// as well.
+    others_are_next: bool,
     /// Slots that have something to save and can be saved.
     waiting: BTreeSet<Turn>,
     /// Slots that panicked.
@@ -101,6 +114,7 @@ impl UnsavedOutputs {
             slots: Vec::new(),
             control: None,
             under_way: false,
+            others_are_next: false,
             waiting: BTreeSet::new(),
             broken: BTreeSet::new(),
             saving: Vec::new(),
@@ -281,18 +295,26 @@ impl UnsavedOutputs {
         !self.under_way && self.broken.is_empty() && self.beginnings.lowest().is_none()
     }
 
-    /// Slots to save now: urgent ones first, then those unsaved for longest; marks a commit as
-    /// under way when there are any.
-    pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
+    /// True when a processor that can be saved is urgent.
+    pub(super) fn is_urgent(&self) -> bool {
+        let first = self.waiting.first();
+        first.is_some_and(|(Reverse(urgent), ..)| *urgent)
+    }
+
+    /// Slots to save now: urgent ones first and, unless they go alone, those unsaved for longest then;
+    /// marks a commit as under way when there are any.
+    pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Due {
         // What it remembers is saved no later than what robots concluded by it, since a robot that is
         // restored asks for it.
         if self
             .control
             .is_some_and(|control| !self.is_healthy(control))
         {
-            return Vec::new();
+            return Due::default();
         }
+        let urgency = Urgency::of(self.is_urgent());
         let mut due = if self.weight >= self.limits.unsaved_bytes {
+            self.others_are_next = false;
             self.heaviest()
         } else {
             self.first(now, everything)
@@ -309,16 +331,22 @@ impl UnsavedOutputs {
                 }
             }
         }
-        due
+        let slots = due;
+        Due { slots, urgency }
     }
 
-    /// Those whose turn it is, in order.
-    fn first(&self, now: LogTime, everything: bool) -> Vec<usize> {
+    /// Those whose turn it is, in order. Urgent ones go alone, so that they wait for no more than
+    /// themselves; where that has left others behind, these go with the next ones.
+    fn first(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
         let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
-        let is_due = |(Reverse(urgent), saved_at, _): &&Turn| {
-            everything || *urgent || now.0 - saved_at.0 >= interval
-        };
-        let due = self.waiting.iter().take_while(is_due);
+        let is_due = |(_, saved_at, _): &&Turn| everything || now.0 - saved_at.0 >= interval;
+        let is_urgent = |(Reverse(urgent), ..): &&Turn| *urgent;
+        let others = (Reverse(false), LogTime(i64::MIN), 0);
+        let others_due = self.waiting.range(others..).take_while(is_due);
+        let alone = !everything && !self.others_are_next && self.is_urgent();
+        self.others_are_next = alone && others_due.clone().next().is_some();
+        let urgent = self.waiting.iter().take_while(is_urgent);
+        let due = urgent.chain(others_due.take(if alone { 0 } else { SAVES_MAX }));
         due.take(SAVES_MAX).map(|(.., slot)| *slot).collect()
     }
 

@@ -113,6 +113,7 @@ pub(super) struct UnsavedOutputs {
     /// Slot of the actor that remembers what was said to all robots.
     control: Option<usize>,
     under_way: bool,
+    others_are_next: bool,
 }
 
 impl UnsavedOutputs {
@@ -123,6 +124,7 @@ impl UnsavedOutputs {
             slots: Vec::new(),
             control: None,
             under_way: false,
+            others_are_next: false,
         }
     }
 
@@ -212,6 +214,10 @@ impl UnsavedOutputs {
             .iter()
             .enumerate()
             .chain([(INTAKE_SLOT, &self.intake)]);
+        let is_urgent = |slot: &Slot| slot.is_healthy() && slot.dirty_from.is_some() && slot.urgent;
+        let mut slots = self.slots.iter().chain([&self.intake]);
+        let any_urgent = slots.any(is_urgent);
+        let alone = any_urgent && !everything && !pressed && !self.others_are_next;
         let mut due: Vec<(bool, std::cmp::Reverse<usize>, LogTime, usize)> = all
             .filter(|(_, slot)| slot.is_healthy() && slot.dirty_from.is_some())
             .filter(|(_, slot)| {
@@ -223,6 +229,9 @@ impl UnsavedOutputs {
             })
             .collect();
         due.sort_unstable();
+        let found = due.len();
+        due.retain(|(is_other, ..)| !(alone && *is_other));
+        self.others_are_next = due.len() < found;
         self.under_way = !due.is_empty();
         let mut due: Vec<usize> = due.into_iter().map(|(.., index)| index).collect();
         // The intake processor goes into every commit when it is dirty: a record that was dead-lettered

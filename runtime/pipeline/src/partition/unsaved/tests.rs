@@ -212,8 +212,8 @@ impl Both {
             }
             Happens::Submits { everything, most } if !self.kept.in_flight() => {
                 let due = self.kept.due(self.now, everything);
-                prop_assert_eq!(&due, &self.scanned.due(self.now, everything));
-                for slot in due.into_iter().take(most) {
+                prop_assert_eq!(&due.slots, &self.scanned.due(self.now, everything));
+                for slot in due.slots.into_iter().take(most) {
                     let at = Positions::from(self.here.to_vec());
                     let kept = self.kept.take_save(slot, vec![1], at.clone());
                     let scanned = self.scanned.slot(slot).take_save(vec![1], at);
@@ -282,6 +282,110 @@ proptest! {
     }
 }
 
+/// What is due of ten robots, a control actor among them, of which those at `urgent` are urgent and all
+/// wait since `waited` microseconds.
+struct Case {
+    what: &'static str,
+    urgent: &'static [usize],
+    dirty: &'static [usize],
+    waited: i64,
+    bytes: usize,
+    everything: bool,
+    due: &'static [usize],
+    urgency: Urgency,
+}
+
+#[test]
+fn urgent_processors_take_only_what_must_go_with_them() {
+    let calm = Case {
+        what: "all that have waited for long enough",
+        urgent: &[],
+        dirty: &[0, 2, 4],
+        waited: INTERVAL_US,
+        bytes: 1,
+        everything: false,
+        due: &[0, 2, 4],
+        urgency: Urgency::Routine,
+    };
+    let urgent = Case {
+        what: "an urgent one drags no other along",
+        urgent: &[2],
+        due: &[2],
+        urgency: Urgency::Urgent,
+        ..calm
+    };
+    let table = [
+        Case {
+            what: "none before its time",
+            waited: INTERVAL_US - 1,
+            due: &[],
+            ..calm
+        },
+        Case {
+            what: "what was said to all, and what was refused, goes with any",
+            dirty: &[0, CONTROL, 2, 4, INTAKE_SLOT],
+            due: &[INTAKE_SLOT, CONTROL, 2],
+            ..urgent
+        },
+        Case {
+            what: "with the others where all is saved",
+            everything: true,
+            due: &[2, 0, 4],
+            ..urgent
+        },
+        Case {
+            what: "with the others where so much is unsaved that it must be less",
+            bytes: 700,
+            due: &[2, 0, 4],
+            ..urgent
+        },
+        Case {
+            what: "several",
+            urgent: &[2, 4],
+            due: &[2, 4],
+            ..urgent
+        },
+        calm,
+        urgent,
+    ];
+    for case in table {
+        let mut unsaved = robots(10);
+        for slot in case.dirty {
+            unsaved.touched(*slot, &Positions::zero());
+            let urgent = case.urgent.contains(slot);
+            unsaved.add(*slot, outputs(case.bytes, urgent), None);
+        }
+        let due = unsaved.due(LogTime(case.waited), case.everything);
+        assert_eq!(due.slots, case.due, "{}", case.what);
+        assert_eq!(due.urgency, case.urgency, "{}", case.what);
+        assert_eq!(unsaved.in_flight(), !case.due.is_empty(), "{}", case.what);
+    }
+}
+
+#[test]
+fn others_that_were_left_behind_go_with_the_next_urgent_ones() {
+    let mut unsaved = robots(4);
+    let now = LogTime(INTERVAL_US);
+    let mut due = |urgent: usize| {
+        unsaved.touched(urgent, &Positions::zero());
+        unsaved.add(urgent, outputs(1, true), None);
+        unsaved.touched(2, &Positions::zero());
+        unsaved.touched(3, &Positions::zero());
+        let due = unsaved.due(now, false);
+        saved(&mut unsaved, &due.slots);
+        unsaved.committed(now);
+        due.slots
+    };
+    assert_eq!(due(0), [0], "it goes alone");
+    assert_eq!(
+        due(0),
+        [0, 2, 3],
+        "those that it has left behind go with it"
+    );
+    assert_eq!(due(0), [0], "the others were saved a moment ago");
+    assert_eq!(due(0), [0], "and are not due yet");
+}
+
 #[test]
 fn a_commit_has_room_for_so_many_processors_and_the_others_stay_due() {
     let count = SAVES_MAX + 5;
@@ -289,11 +393,11 @@ fn a_commit_has_room_for_so_many_processors_and_the_others_stay_due() {
     for slot in 0..count {
         unsaved.touched(slot, &Positions::zero());
     }
-    let first = unsaved.due(LogTime(INTERVAL_US), false);
+    let first = unsaved.due(LogTime(INTERVAL_US), false).slots;
     assert_eq!(first.len(), SAVES_MAX);
     saved(&mut unsaved, &first);
     unsaved.committed(LogTime(INTERVAL_US));
-    let others = unsaved.due(LogTime(INTERVAL_US), false);
+    let others = unsaved.due(LogTime(INTERVAL_US), false).slots;
     assert_eq!(first.len() + others.len(), count);
     saved(&mut unsaved, &others);
     unsaved.committed(LogTime(INTERVAL_US));
