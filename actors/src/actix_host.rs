@@ -26,6 +26,7 @@ use theatre_schemas::batch::Batch;
 use crate::outputs::Outputs;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::{LiveView, Processor};
+use crate::rows::Rows;
 use crate::time::Tick;
 
 mod join;
@@ -81,7 +82,7 @@ pub struct Segment {
     /// The batch.
     pub batch: Arc<Batch>,
     /// Rows of it, ascending.
-    pub rows: Vec<u32>,
+    pub rows: Rows,
 }
 
 /// The outcome of a message.

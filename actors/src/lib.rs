@@ -26,6 +26,7 @@ pub mod procedure;
 pub mod processor;
 pub mod registry;
 pub mod robot;
+pub mod rows;
 pub mod rules;
 pub mod sequence;
 pub mod state;

@@ -32,6 +32,7 @@ mod known_dead_letters;
 mod observed;
 mod restore;
 mod routing;
+mod table;
 mod unsaved;
 
 use observed::Observed;
