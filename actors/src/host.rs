@@ -20,6 +20,7 @@ use crate::outputs::Outputs;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::Processor;
 use crate::questions::{Answer, Asked, DeskAddress, ProcessorAddress, Question};
+use crate::rows::Rows;
 use crate::time::Tick;
 
 /// The message of the reply of a slot that is empty.
@@ -33,7 +34,7 @@ pub struct Segment {
     /// The batch.
     pub batch: Arc<Batch>,
     /// Rows of it, ascending.
-    pub rows: Vec<u32>,
+    pub rows: Rows,
 }
 
 /// The outcome of a message.

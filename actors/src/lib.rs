@@ -27,6 +27,7 @@ pub mod processor;
 pub mod questions;
 pub mod registry;
 pub mod robot;
+pub mod rows;
 pub mod rules;
 pub mod sequence;
 pub mod state;

@@ -13,7 +13,7 @@ use theatre_config::Config;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_pipeline::checkpointer::Checkpointer;
 use theatre_pipeline::commit_feed::CommitFeed;
-use theatre_pipeline::queue::CommitQueue;
+use theatre_pipeline::queue::{CommitQueue, Urgency};
 use theatre_pipeline::{Ports, Progress, Step};
 use theatre_system::clock::SystemClock;
 use theatre_testkit::memory::lake::MemoryLake;
@@ -71,16 +71,16 @@ fn a_commit_that_is_refused_stops_its_own_partition_only() -> Result<()> {
         Arc::new(CommitFeed::default()),
         Arc::new(Progress::default()),
     );
-    queue.submit(commit(0, epochs[0], 1, "published"));
+    queue.submit(commit(0, epochs[0], 1, "published"), Urgency::Routine);
     while checkpointer.step()? == Step::Worked {}
     ensure!(matches!(
         queue.outcome(0),
         Some(Ok(CommitOutcome::Committed { last_output: 1, .. }))
     ));
 
-    queue.submit(commit(1, epochs[1], 1, "one"));
-    queue.submit(commit(0, epochs[0], 2, "published"));
-    queue.submit(commit(2, epochs[2], 1, "two"));
+    queue.submit(commit(1, epochs[1], 1, "one"), Urgency::Routine);
+    queue.submit(commit(0, epochs[0], 2, "published"), Urgency::Routine);
+    queue.submit(commit(2, epochs[2], 1, "two"), Urgency::Routine);
     while checkpointer.step()? == Step::Worked {}
     let refused = queue.outcome(0).context("it is answered")?;
     ensure!(

@@ -308,7 +308,7 @@ proptest! {
             for slot in 0..3 {
                 host.insert(slot, Processor::new("r", config(None)));
             }
-            let segments = vec![Segment { topic: 0, batch: batch.clone(), rows: rows.clone() }];
+            let segments = vec![Segment { topic: 0, batch: batch.clone(), rows: rows.clone().into() }];
             let replies = host.deliver((0..3).map(|slot| (slot, segments.clone())).collect());
             results.push((replies, host.save(&[0, 1, 2])));
         }
@@ -380,7 +380,7 @@ fn a_desk_that_is_gone_takes_no_question_and_holds_up_no_row() {
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 70.0, None)]),
-        rows: vec![0],
+        rows: vec![0_u32].into(),
     }];
     assert!(matches!(
         &host.deliver(vec![(0, segments)])[..],
@@ -400,7 +400,7 @@ fn hosts_answer_alike_for_empty_slots_and_keep_no_snapshot_of_a_broken_processor
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 95.0, None)]),
-        rows: vec![0],
+        rows: vec![0_u32].into(),
     }];
     let mut answers = Vec::new();
     for mut host in [
@@ -445,7 +445,7 @@ fn a_panic_breaks_one_processor_only_until_it_is_replaced() {
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 95.0, None)]),
-        rows: vec![0],
+        rows: vec![0_u32].into(),
     }];
     let replies = host.deliver(vec![(0, segments.clone()), (1, segments.clone())]);
     assert!(
@@ -518,7 +518,7 @@ fn hosts_answer_a_question_alike_and_questions_never_crowd_out_a_delivery() {
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 95.0, Some(0)), (11, 2, 90.0, None)]),
-        rows: vec![0, 1],
+        rows: vec![0_u32, 1].into(),
     }];
     let mut answers = Vec::new();
     for mut host in [

@@ -32,13 +32,14 @@ mod known_dead_letters;
 mod observed;
 mod restore;
 mod routing;
+mod table;
 mod unsaved;
 
 use observed::Observed;
 pub use restore::inherit;
 use restore::{Restored, restore};
 use routing::{Routed, Routes};
-use unsaved::{SlotState, UnsavedOutputs};
+use unsaved::{Due, UnsavedOutputs};
 
 /// Slot of the intake processor, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
@@ -192,7 +193,7 @@ impl PartitionActor {
 
     fn list_slot(&mut self, slot: usize) {
         if let (Some(listed), Some(address)) = (&self.listed, self.host.address(slot)) {
-            listed.insert(&self.unsaved.slot(slot).name, address);
+            listed.insert(self.unsaved.name(slot), address);
         }
     }
 
@@ -376,7 +377,7 @@ impl PartitionActor {
             let config = self.params.processor.clone();
             let begun = Processor::begun(&robot, config, &self.book, &chunk.from);
             self.host.insert(slot, begun);
-            self.unsaved.restore(slot, &robot, 0);
+            self.unsaved.restore(slot, self.routes.name(slot), 0);
             self.list_slot(slot);
         }
         let is_told = !routed.wide.is_empty();
@@ -386,7 +387,7 @@ impl PartitionActor {
         }
         let work = routed
             .table
-            .finish(chunk, |slot| self.unsaved.slot(slot).is_healthy());
+            .finish(chunk, |slot| self.unsaved.is_healthy(slot));
         for (slot, _) in &work {
             self.unsaved.touched(*slot, &chunk.from);
         }
@@ -413,7 +414,7 @@ impl PartitionActor {
                 self.unsaved.touched(INTAKE_SLOT, &chunk.from);
                 self.progress
                     .count_dead(&self.params.topics, std::slice::from_ref(&dead));
-                self.unsaved.slot(INTAKE_SLOT).add_dead(dead);
+                self.unsaved.add_dead(INTAKE_SLOT, dead);
             }
         }
     }
@@ -441,19 +442,16 @@ impl PartitionActor {
                     self.progress.count(&self.params.topics, &outputs.tally);
                     let topics = &self.params.output_topics;
                     let cause = self.observed.outputs(slot, &outputs, topics, now);
-                    let slot = self.unsaved.slot(slot);
-                    slot.cause = slot.cause.or(cause);
-                    slot.add(outputs);
+                    self.unsaved.add(slot, outputs, cause);
                 }
                 Reply::Panicked { message } => {
-                    let robot = self.unsaved.slot(slot).name.clone();
                     tracing::error!(
-                        robot,
+                        robot = &**self.unsaved.name(slot),
                         partition = self.partition,
                         message,
                         "a processor panicked and goes back to its last save"
                     );
-                    self.unsaved.slot(slot).state = SlotState::Broken;
+                    self.unsaved.panicked(slot);
                 }
             }
         }
@@ -482,7 +480,7 @@ impl PartitionActor {
         };
         self.last_tick = now;
         let slots: Vec<usize> = (0..self.routes.len())
-            .filter(|slot| self.unsaved.slot(*slot).is_healthy())
+            .filter(|slot| self.unsaved.is_healthy(*slot))
             .collect();
         let replies = self.host.tick(&slots, tick);
         self.observed.ticked(&replies);
@@ -520,11 +518,18 @@ impl PartitionActor {
 
     /// Submits the processors that are due, when no commit is under way.
     fn submit(&mut self, everything: bool) -> bool {
+        if self.unsaved.in_flight() && self.unsaved.is_urgent() {
+            // It goes into the next commit, so the one that waits before it is urgent as well.
+            self.saves.hasten(self.partition);
+        }
         if self.holds_saves || self.unsaved.in_flight() {
             return false;
         }
         let now = self.ports.clock.now();
-        let due = self.unsaved.due(now, everything);
+        let Due {
+            slots: due,
+            urgency,
+        } = self.unsaved.due(now, everything);
         if due.is_empty() {
             return false;
         }
@@ -545,12 +550,13 @@ impl PartitionActor {
         self.floor_under_way = floor.clone();
         self.committed
             .submitting(self.partition, self.observed.submitting(), now);
-        self.saves.submit(PartitionCommit {
+        let commit = PartitionCommit {
             partition: self.partition,
             epoch: self.epoch,
             processors,
             floor,
-        });
+        };
+        self.saves.submit(commit, urgency);
         true
     }
 
@@ -561,7 +567,7 @@ impl PartitionActor {
                 self.intake_processor.snapshot(),
                 self.intake_processor.positions().clone(),
             );
-            saves.push(self.unsaved.slot(INTAKE_SLOT).take_save(state, positions));
+            saves.push(self.unsaved.take_save(INTAKE_SLOT, state, positions));
         }
         let processors: Vec<usize> = slots
             .iter()
@@ -569,9 +575,11 @@ impl PartitionActor {
             .filter(|slot| *slot != INTAKE_SLOT)
             .collect();
         for (slot, snapshot) in self.host.save(&processors) {
-            let slot = self.unsaved.slot(slot);
-            self.observed.saving(slot.cause.take());
-            saves.push(slot.take_save(snapshot.state, snapshot.positions));
+            self.observed.saving(self.unsaved.take_cause(slot));
+            let save = self
+                .unsaved
+                .take_save(slot, snapshot.state, snapshot.positions);
+            saves.push(save);
         }
         saves
     }
@@ -606,12 +614,9 @@ impl PartitionActor {
     }
 
     fn recover_slot(&mut self, slot: usize) -> Result<()> {
-        let robot = self.unsaved.slot(slot).name.clone();
-        let from = self
-            .unsaved
-            .slot(slot)
-            .unsaved_from()
-            .unwrap_or_else(|| self.positions.clone());
+        let robot = self.unsaved.name(slot).clone();
+        let from = self.unsaved.unsaved_from(slot);
+        let from = from.unwrap_or(&self.positions).clone();
         let until = self.positions.clone();
         let rebuilt = super::recovery::rebuild(&super::recovery::RebuildRequest {
             partition: self.partition,
@@ -630,7 +635,7 @@ impl PartitionActor {
         self.host.remove(slot);
         self.host.insert(slot, rebuilt.processor);
         self.list_slot(slot);
-        self.unsaved.slot(slot).replace(rebuilt.outputs);
+        self.unsaved.replace(slot, rebuilt.outputs);
         Ok(())
     }
 }

@@ -51,9 +51,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether people wait for what is in a commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// It has an alert of high priority, or an answer to what a person has done.
+    Urgent,
+    /// It has what is saved in its turn.
+    #[default]
+    Routine,
+}
+
+impl Urgency {
+    /// By whether something in it is urgent.
+    pub fn of(is_urgent: bool) -> Self {
+        if is_urgent {
+            Self::Urgent
+        } else {
+            Self::Routine
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct SaveSlots {
-    waiting: VecDeque<PartitionCommit>,
+    urgent: VecDeque<PartitionCommit>,
+    routine: VecDeque<PartitionCommit>,
+    /// Urgent commits were taken last: those that wait in their turn come next.
+    routine_is_next: bool,
     outcomes: HashMap<Partition, Result<CommitOutcome>>,
     bells: HashMap<Partition, Arc<Notifier>>,
 }
@@ -69,17 +93,41 @@ pub struct CommitQueue {
 
 impl CommitQueue {
     /// Hands a commit to the checkpointer.
-    pub fn submit(&self, commit: PartitionCommit) {
-        lock(&self.slots).waiting.push_back(commit);
+    pub fn submit(&self, commit: PartitionCommit, urgency: Urgency) {
+        let mut slots = lock(&self.slots);
+        match urgency {
+            Urgency::Urgent => slots.urgent.push_back(commit),
+            Urgency::Routine => slots.routine.push_back(commit),
+        }
+        drop(slots);
         self.submitted.ring();
     }
 
-    /// Takes waiting commits, one at least if there is one, up to `bytes` in all.
+    /// Something urgent waits for a partition's commit: while the commit waits, it is urgent itself.
+    pub fn hasten(&self, partition: Partition) {
+        let mut slots = lock(&self.slots);
+        let mut routine = slots.routine.iter();
+        let at = routine.position(|commit| commit.partition == partition);
+        let commit = at.and_then(|at| slots.routine.remove(at));
+        slots.urgent.extend(commit);
+    }
+
+    /// Takes waiting commits, one at least if there is one, up to `bytes` in all: urgent ones of all
+    /// partitions first, and none beside them that would make them wait. After them it is the others'
+    /// turn once, so that these are not held up for ever.
     pub fn take(&self, bytes: usize) -> Vec<PartitionCommit> {
         let mut slots = lock(&self.slots);
+        let takes_routine =
+            slots.urgent.is_empty() || slots.routine_is_next && !slots.routine.is_empty();
+        slots.routine_is_next = !takes_routine;
+        let waiting = if takes_routine {
+            &mut slots.routine
+        } else {
+            &mut slots.urgent
+        };
         let mut taken = Vec::new();
         let mut weight = 0;
-        while let Some(next) = slots.waiting.front() {
+        while let Some(next) = waiting.front() {
             weight += next
                 .processors
                 .iter()
@@ -88,7 +136,7 @@ impl CommitQueue {
             if !taken.is_empty() && weight > bytes {
                 break;
             }
-            taken.extend(slots.waiting.pop_front());
+            taken.extend(waiting.pop_front());
         }
         taken
     }
@@ -124,7 +172,9 @@ impl CommitQueue {
     /// Discards commits and outcomes of a partition that is being opened anew.
     pub fn discard(&self, partition: Partition) {
         let mut slots = lock(&self.slots);
-        slots.waiting.retain(|commit| commit.partition != partition);
+        let is_other = |commit: &PartitionCommit| commit.partition != partition;
+        slots.urgent.retain(is_other);
+        slots.routine.retain(is_other);
         slots.outcomes.remove(&partition);
     }
 }
@@ -254,6 +304,7 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use theatre_actors::ports::ProcessorSave;
     use theatre_actors::position::Positions;
 
     use super::*;
@@ -271,6 +322,96 @@ mod tests {
         queue
             .take()
             .map(|chunk| (chunk.from.get(0), chunk.to.get(0)))
+    }
+
+    /// A commit that weighs 100 bytes.
+    fn commit(partition: Partition) -> PartitionCommit {
+        let save = ProcessorSave {
+            processor: "r".to_owned(),
+            save_number: 1,
+            positions: Positions::zero(),
+            state: vec![0; 36],
+            outputs: Vec::new(),
+            dead: Vec::new(),
+        };
+        PartitionCommit {
+            partition,
+            epoch: 1,
+            processors: vec![save],
+            floor: Positions::zero(),
+        }
+    }
+
+    fn partitions(queue: &CommitQueue) -> Vec<Partition> {
+        let taken = queue.take(250);
+        taken.iter().map(|commit| commit.partition).collect()
+    }
+
+    #[test]
+    fn urgent_commits_go_first_and_alone_and_after_them_it_is_the_others_turn() {
+        use Urgency::{Routine, Urgent};
+        type Table = [(
+            &'static str,
+            &'static [(Partition, Urgency)],
+            &'static [&'static [Partition]],
+        )];
+        let table: &Table = &[
+            ("nothing", &[], &[]),
+            (
+                "in their order, as many as fit",
+                &[(0, Routine), (1, Routine), (2, Routine)],
+                &[&[0, 1], &[2]],
+            ),
+            (
+                "an urgent one overtakes",
+                &[(0, Routine), (1, Routine), (2, Urgent)],
+                &[&[2], &[0, 1]],
+            ),
+            (
+                "urgent ones of several partitions go together",
+                &[(0, Urgent), (1, Routine), (2, Urgent)],
+                &[&[0, 2], &[1]],
+            ),
+            (
+                "the others get a turn between urgent ones",
+                &[
+                    (0, Routine),
+                    (1, Routine),
+                    (2, Routine),
+                    (3, Urgent),
+                    (4, Urgent),
+                    (5, Urgent),
+                    (6, Urgent),
+                    (7, Urgent),
+                ],
+                &[&[3, 4], &[0, 1], &[5, 6], &[2], &[7]],
+            ),
+        ];
+        for (what, submitted, expected) in table {
+            let queue = CommitQueue::default();
+            for (partition, urgency) in *submitted {
+                queue.submit(commit(*partition), *urgency);
+            }
+            for partitions_expected in *expected {
+                assert_eq!(partitions(&queue), *partitions_expected, "{what}");
+            }
+            assert!(partitions(&queue).is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_hastened_and_discarded_while_it_waits_and_not_after() {
+        let queue = CommitQueue::default();
+        (0..4).for_each(|partition| queue.submit(commit(partition), Urgency::Routine));
+        queue.hasten(3);
+        queue.hasten(3);
+        assert_eq!(partitions(&queue), [3]);
+        queue.hasten(3);
+        queue.hasten(2);
+        queue.discard(2);
+        queue.discard(0);
+        assert_eq!(partitions(&queue), [1]);
+        assert!(partitions(&queue).is_empty());
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl RowByRowReplay<'_> {
         match shell.deliver(&[Segment {
             topic,
             batch: batch.clone(),
-            rows: vec![row],
+            rows: vec![row].into(),
         }]) {
             Reply::Applied { outputs } => {
                 self.processor = shell.into_processor();

@@ -26,9 +26,9 @@ use theatre_actors::ports::{
 pub use inspect::{Inspection, inspect};
 use session::Session;
 pub use tables::LIMITS;
-pub use users::Users;
 use theatre_config::warehouse::WarehouseConfig;
 use theatre_system::blocking::IoRuntime;
+pub use users::Users;
 
 /// Opens the warehouse.
 ///

@@ -184,7 +184,7 @@ impl Actor {
         let segment = Segment {
             topic,
             batch: batch.clone(),
-            rows: rows.to_vec(),
+            rows: rows.to_vec().into(),
         };
         match guarded.deliver(&[segment]) {
             Reply::Applied { outputs } => {

@@ -65,7 +65,7 @@ pub(super) fn restore(
             restored.intake_processor = IntakeProcessor::restore(&stored.state)
                 .map_err(|error| unreadable(partition, "", error))?;
             let unsaved = &mut restored.unsaved;
-            unsaved.restore(INTAKE_SLOT, "", stored.save_number);
+            unsaved.restore(INTAKE_SLOT, &Arc::from(""), stored.save_number);
             continue;
         }
         let processor =
@@ -76,8 +76,8 @@ pub(super) fn restore(
         let open = processor.open_conditions();
         restored.observed.restored(slot, open);
         host.insert(slot, processor);
-        let (name, number) = (&stored.processor, stored.save_number);
-        restored.unsaved.restore(slot, name, number);
+        let name = restored.routes.name(slot);
+        restored.unsaved.restore(slot, name, stored.save_number);
     }
     restored.book.settle();
     names::restore_progress(partition, 1.0);

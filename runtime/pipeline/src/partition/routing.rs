@@ -10,6 +10,7 @@ use theatre_actors::ports::{CheckpointStore, Epoch, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 
 use super::key_ownership::KeyOwnership;
+use super::table::{Places, Table};
 use crate::intake::{Chunk, Entry};
 
 /// The processors of a partition by robot, and what has none.
@@ -17,6 +18,7 @@ pub(super) struct Routes {
     /// The actor of what is said to all robots of the partition.
     own_name: String,
     slots: Slots,
+    places: Places,
     key_ownership: KeyOwnership,
     /// Records that stay dead letters, by topic and offset, at or above the position.
     known_dead_letters: HashSet<(TopicIndex, u64)>,
@@ -44,6 +46,7 @@ impl Routes {
         Self {
             own_name: control::name(partition),
             slots: Slots::default(),
+            places: Places::default(),
             key_ownership: KeyOwnership::default(),
             known_dead_letters,
         }
@@ -58,6 +61,11 @@ impl Routes {
     pub(super) fn evict_dead_letters_below(&mut self, positions: &Positions) {
         self.known_dead_letters
             .retain(|(topic, offset)| *offset >= positions.get(*topic));
+    }
+
+    /// The name of an actor with a slot.
+    pub(super) fn name(&self, slot: usize) -> &Arc<str> {
+        &self.slots.names[slot]
     }
 
     /// Number of processors.
@@ -88,6 +96,7 @@ impl Routes {
         epoch: Epoch,
     ) -> Result<Routed> {
         let mut table = Table::default();
+        let places = &mut self.places;
         let (mut unrouted, mut wide) = (Vec::new(), Vec::new());
         for (at, entry) in chunk.entries.iter().enumerate() {
             let Entry::Row { batch, row } = *entry else {
@@ -101,7 +110,7 @@ impl Routes {
             if is_wide && robot_id == self.own_name {
                 wide.push((batch, row));
                 let robots = self.slots.robots();
-                robots.for_each(|slot| table.push(slot, batch, row));
+                robots.for_each(|slot| table.push(places, slot, batch, row));
                 unrouted.push((at, batch, row));
                 continue;
             }
@@ -111,7 +120,7 @@ impl Routes {
                 continue;
             }
             match self.slots.next(robot_id) {
-                Some(slot) => table.push(slot, batch, row),
+                Some(slot) => table.push(places, slot, batch, row),
                 None => unrouted.push((at, batch, row)),
             }
         }
@@ -143,12 +152,12 @@ impl Routes {
             if name == self.own_name {
                 let newcomers = self.slots.robots().filter(|slot| *slot >= known);
                 for slot in newcomers.chain(self.slots.of(name)) {
-                    routed.table.push(slot, batch, row);
+                    routed.table.push(&mut self.places, slot, batch, row);
                 }
                 continue;
             }
             match self.slots.next(name) {
-                Some(slot) => routed.table.push(slot, batch, row),
+                Some(slot) => routed.table.push(&mut self.places, slot, batch, row),
                 None => routed.foreign_rows.push(at),
             }
         }
@@ -204,55 +213,5 @@ impl Slots {
         };
         self.last = slot;
         Some(slot)
-    }
-}
-
-#[derive(Default)]
-struct Share {
-    /// Runs of rows of one batch, in order.
-    runs: Vec<(u32, Vec<u32>)>,
-}
-
-/// Collects rows by slot.
-#[derive(Default)]
-pub(super) struct Table {
-    shares: Vec<Share>,
-}
-
-impl Table {
-    /// Adds a row to a processor's share.
-    pub(super) fn push(&mut self, slot: usize, batch: u32, row: u32) {
-        if self.shares.len() <= slot {
-            self.shares.resize_with(slot + 1, Share::default);
-        }
-        let runs = &mut self.shares[slot].runs;
-        match runs.last_mut() {
-            Some((last, rows)) if *last == batch => rows.push(row),
-            _ => runs.push((batch, vec![row])),
-        }
-    }
-
-    /// The shares of processors that `wanted` names, as messages in slot order.
-    pub(super) fn finish(
-        self,
-        chunk: &Chunk,
-        mut wanted: impl FnMut(usize) -> bool,
-    ) -> Vec<(usize, Vec<Segment>)> {
-        let mut work = Vec::new();
-        for (slot, share) in self.shares.into_iter().enumerate() {
-            if share.runs.is_empty() || !wanted(slot) {
-                continue;
-            }
-            let segments = share.runs.into_iter().map(|(batch, rows)| {
-                let (topic, batch) = &chunk.batches[batch as usize];
-                Segment {
-                    topic: *topic,
-                    batch: batch.clone(),
-                    rows,
-                }
-            });
-            work.push((slot, segments.collect()));
-        }
-        work
     }
 }

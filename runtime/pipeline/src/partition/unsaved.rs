@@ -1,5 +1,12 @@
 //! The outputs of each processor of a partition that are in no commit, and which processor is saved
 //! when.
+//!
+//! What every step asks is kept as it changes, so that a step costs what it has changed and not
+//! what lives: a partition may have thousands of processors.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use theatre_actors::control;
 use theatre_actors::outputs::{DeadRow, OutputEvent, Outputs};
@@ -10,102 +17,69 @@ use theatre_telemetry::traces::Cause;
 
 use super::INTAKE_SLOT;
 use crate::Limits;
+use crate::queue::Urgency;
 
-/// How a processor is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SlotState {
-    /// Applies rows.
-    Healthy,
-    /// Panicked; gets no rows until it is rebuilt.
-    Broken,
+mod beginnings;
+#[cfg(test)]
+mod scanned;
+#[cfg(test)]
+mod tests;
+
+use beginnings::Beginnings;
+
+/// A commit of a partition holds at most so many processors; the others stay due.
+const SAVES_MAX: usize = 2048;
+
+/// What a commit of a partition takes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// In the order in which they go in; none when there is nothing to save.
+    pub(super) slots: Vec<usize>,
+    /// Whether an urgent one is among them.
+    pub(super) urgency: Urgency,
 }
+
+/// When a processor's turn comes: urgent ones first, then those unsaved for longest.
+type Turn = (Reverse<bool>, LogTime, usize);
 
 /// One processor's unsaved outputs.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) name: String,
-    pub(super) state: SlotState,
+struct Slot {
+    name: Arc<str>,
     save_number: u64,
     outputs: Vec<OutputEvent>,
     dead: Vec<DeadRow>,
     weight: usize,
     urgent: bool,
-    /// Where its first row that is in no snapshot was read from.
-    dirty_from: Option<Positions>,
-    /// The same for the snapshot that is under way.
-    in_flight_from: Option<Positions>,
+    /// It panicked, and gets no rows until it is rebuilt.
+    broken: bool,
+    /// Where its first row that is in no snapshot was read from, by number.
+    dirty_from: Option<u64>,
     saved_at: LogTime,
     /// What caused the first of the outputs that are published, if records did.
-    pub(super) cause: Option<Cause>,
+    cause: Option<Cause>,
 }
 
 impl Slot {
-    fn new(name: &str, save_number: u64) -> Self {
+    fn new(name: &Arc<str>, save_number: u64) -> Self {
         Self {
-            name: name.to_owned(),
-            state: SlotState::Healthy,
+            name: name.clone(),
             save_number,
             outputs: Vec::new(),
             dead: Vec::new(),
             weight: 0,
             urgent: false,
+            broken: false,
             dirty_from: None,
-            in_flight_from: None,
             saved_at: LogTime(0),
             cause: None,
         }
     }
 
-    pub(super) fn is_healthy(&self) -> bool {
-        self.state == SlotState::Healthy
-    }
-
-    pub(super) fn add(&mut self, outputs: Outputs) {
-        self.urgent |= outputs.urgent;
-        let events = outputs
-            .events
-            .iter()
-            .map(OutputEvent::weight)
-            .sum::<usize>();
-        let dead = outputs.dead.iter().map(DeadRow::weight).sum::<usize>();
-        self.weight += events + dead;
-        self.outputs.extend(outputs.events);
-        self.dead.extend(outputs.dead);
-    }
-
-    pub(super) fn add_dead(&mut self, dead: DeadRow) {
-        self.weight += dead.weight();
-        self.dead.push(dead);
-    }
-
-    /// Replaces the outputs since the last save by those of the rebuilt processor.
-    pub(super) fn replace(&mut self, outputs: Outputs) {
-        self.outputs.clear();
-        self.dead.clear();
-        self.weight = 0;
-        self.state = SlotState::Healthy;
-        self.add(outputs);
-    }
-
-    /// The lowest position a rebuild must read from.
-    pub(super) fn unsaved_from(&self) -> Option<Positions> {
-        self.dirty_from.clone()
-    }
-
-    /// Moves the unsaved outputs into a save together with the snapshot that concluded them.
-    pub(super) fn take_save(&mut self, state: Vec<u8>, positions: Positions) -> ProcessorSave {
-        self.save_number += 1;
-        self.in_flight_from = self.dirty_from.take();
-        self.urgent = false;
-        self.weight = 0;
-        ProcessorSave {
-            processor: self.name.clone(),
-            save_number: self.save_number,
-            positions,
-            state,
-            outputs: std::mem::take(&mut self.outputs),
-            dead: std::mem::take(&mut self.dead),
-        }
+    /// Its turn, when it has something to save and can be saved.
+    fn turn(&self, index: usize) -> Option<Turn> {
+        let waits = self.dirty_from.is_some() && !self.broken;
+        waits.then_some((Reverse(self.urgent), self.saved_at, index))
     }
 }
 
@@ -118,23 +92,41 @@ pub(super) struct UnsavedOutputs {
     /// Slot of the actor that remembers what was said to all robots.
     control: Option<usize>,
     under_way: bool,
+    /// The last commit took urgent processors only, though others were due: the next one takes those
+    /// as well.
+    others_are_next: bool,
+    /// Slots that have something to save and can be saved.
+    waiting: BTreeSet<Turn>,
+    /// Slots that panicked.
+    broken: BTreeSet<usize>,
+    /// Slots in the commit under way.
+    saving: Vec<usize>,
+    /// Bytes of all outputs and dead letters.
+    weight: usize,
+    beginnings: Beginnings,
 }
 
 impl UnsavedOutputs {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            intake: Slot::new("", 0),
+            intake: Slot::new(&Arc::from(""), 0),
             slots: Vec::new(),
             control: None,
             under_way: false,
+            others_are_next: false,
+            waiting: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            saving: Vec::new(),
+            weight: 0,
+            beginnings: Beginnings::default(),
         }
     }
 
     /// Adds a processor as stored; slots are given in order.
-    pub(super) fn restore(&mut self, slot: usize, name: &str, save_number: u64) {
+    pub(super) fn restore(&mut self, slot: usize, name: &Arc<str>, save_number: u64) {
         if slot == INTAKE_SLOT {
-            self.intake = Slot::new("", save_number);
+            self.intake = Slot::new(name, save_number);
             return;
         }
         debug_assert_eq!(slot, self.slots.len(), "slots are given in order");
@@ -144,7 +136,15 @@ impl UnsavedOutputs {
         self.slots.push(Slot::new(name, save_number));
     }
 
-    pub(super) fn slot(&mut self, slot: usize) -> &mut Slot {
+    fn slot(&self, slot: usize) -> &Slot {
+        if slot == INTAKE_SLOT {
+            &self.intake
+        } else {
+            &self.slots[slot]
+        }
+    }
+
+    fn slot_mut(&mut self, slot: usize) -> &mut Slot {
         if slot == INTAKE_SLOT {
             &mut self.intake
         } else {
@@ -152,12 +152,120 @@ impl UnsavedOutputs {
         }
     }
 
+    /// Changes something of a slot that decides on its turn.
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut Slot)) {
+        let slot = self.slot_mut(index);
+        let before = slot.turn(index);
+        change(slot);
+        let after = slot.turn(index);
+        if before != after {
+            if let Some(turn) = before {
+                self.waiting.remove(&turn);
+            }
+            self.waiting.extend(after);
+        }
+    }
+
+    /// The processor's name.
+    pub(super) fn name(&self, slot: usize) -> &Arc<str> {
+        &self.slot(slot).name
+    }
+
+    /// Whether the processor applies rows.
+    pub(super) fn is_healthy(&self, slot: usize) -> bool {
+        !self.slot(slot).broken
+    }
+
     /// Notes that a processor is about to get rows of a chunk that begins at `from`.
     pub(super) fn touched(&mut self, slot: usize, from: &Positions) {
-        let slot = self.slot(slot);
-        if slot.dirty_from.is_none() {
-            slot.dirty_from = Some(from.clone());
+        if self.slot(slot).dirty_from.is_none() {
+            let number = self.beginnings.add(from);
+            self.change(slot, |slot| slot.dirty_from = Some(number));
         }
+    }
+
+    /// Keeps what a processor has put out, and what caused it.
+    pub(super) fn add(&mut self, index: usize, outputs: Outputs, cause: Option<Cause>) {
+        let slot = self.slot_mut(index);
+        slot.cause = slot.cause.or(cause);
+        let events = outputs.events.iter().map(OutputEvent::weight);
+        let dead = outputs.dead.iter().map(DeadRow::weight);
+        let added = events.sum::<usize>() + dead.sum::<usize>();
+        slot.weight += added;
+        slot.outputs.extend(outputs.events);
+        slot.dead.extend(outputs.dead);
+        let becomes_urgent = outputs.urgent && !slot.urgent;
+        self.weight += added;
+        if becomes_urgent {
+            self.change(index, |slot| slot.urgent = true);
+        }
+    }
+
+    /// Keeps a dead letter.
+    pub(super) fn add_dead(&mut self, slot: usize, dead: DeadRow) {
+        let added = dead.weight();
+        let slot = self.slot_mut(slot);
+        slot.weight += added;
+        slot.dead.push(dead);
+        self.weight += added;
+    }
+
+    /// Notes that a processor panicked.
+    pub(super) fn panicked(&mut self, slot: usize) {
+        self.broken.insert(slot);
+        self.change(slot, |slot| slot.broken = true);
+    }
+
+    /// Replaces the outputs since the last save by those of the rebuilt processor.
+    pub(super) fn replace(&mut self, index: usize, outputs: Outputs) {
+        let slot = self.slot_mut(index);
+        slot.outputs.clear();
+        slot.dead.clear();
+        let removed = std::mem::take(&mut slot.weight);
+        self.weight -= removed;
+        self.broken.remove(&index);
+        self.change(index, |slot| slot.broken = false);
+        self.add(index, outputs, None);
+    }
+
+    /// The lowest position a rebuild must read from.
+    pub(super) fn unsaved_from(&self, slot: usize) -> Option<&Positions> {
+        self.beginnings.get(self.slot(slot).dirty_from?)
+    }
+
+    /// Takes what caused the first of a processor's outputs.
+    pub(super) fn take_cause(&mut self, slot: usize) -> Option<Cause> {
+        self.slot_mut(slot).cause.take()
+    }
+
+    /// Moves the unsaved outputs into a save together with the snapshot that concluded them.
+    pub(super) fn take_save(
+        &mut self,
+        index: usize,
+        state: Vec<u8>,
+        positions: Positions,
+    ) -> ProcessorSave {
+        if let Some(number) = self.slot(index).dirty_from {
+            self.beginnings.remove(number);
+            self.saving.push(index);
+        }
+        self.change(index, |slot| {
+            slot.dirty_from = None;
+            slot.urgent = false;
+        });
+        let slot = self.slot_mut(index);
+        slot.save_number += 1;
+        let removed = std::mem::take(&mut slot.weight);
+        let save = ProcessorSave {
+            processor: slot.name.to_string(),
+            save_number: slot.save_number,
+            positions,
+            state,
+            outputs: std::mem::take(&mut slot.outputs),
+            dead: std::mem::take(&mut slot.dead),
+        };
+        self.weight -= removed;
+        save
     }
 
     pub(super) fn in_flight(&self) -> bool {
@@ -167,97 +275,96 @@ impl UnsavedOutputs {
     /// The commit under way is in.
     pub(super) fn committed(&mut self, now: LogTime) {
         self.under_way = false;
-        for slot in self.slots.iter_mut().chain([&mut self.intake]) {
-            if slot.in_flight_from.take().is_some() {
-                slot.saved_at = now;
-            }
+        for slot in std::mem::take(&mut self.saving) {
+            self.change(slot, |slot| slot.saved_at = now);
         }
     }
 
     /// Slots that panicked.
     pub(super) fn broken(&self) -> Vec<usize> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| !slot.is_healthy())
-            .map(|(index, _)| index)
-            .collect()
+        self.broken.iter().copied().collect()
     }
 
     /// True when so much is unsaved that reading must wait for the checkpointer.
     pub(super) fn is_full(&self) -> bool {
-        self.unsaved_bytes() >= 4 * self.limits.unsaved_bytes
+        self.weight >= 4 * self.limits.unsaved_bytes
     }
 
     /// True when nothing is unsaved and nothing under way.
     pub(super) fn is_clean(&self) -> bool {
-        !self.under_way
-            && self
-                .slots
-                .iter()
-                .chain([&self.intake])
-                .all(|slot| slot.dirty_from.is_none() && slot.is_healthy())
+        !self.under_way && self.broken.is_empty() && self.beginnings.lowest().is_none()
     }
 
-    /// Slots to save now: urgent ones first, then those unsaved for longest; marks a commit as
-    /// under way when there are any.
-    pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
-        let control = self.control.map(|slot| (slot, &self.slots[slot]));
+    /// True when a processor that can be saved is urgent.
+    pub(super) fn is_urgent(&self) -> bool {
+        let first = self.waiting.first();
+        first.is_some_and(|(Reverse(urgent), ..)| *urgent)
+    }
+
+    /// Slots to save now: urgent ones first and, unless they go alone, those unsaved for longest then;
+    /// marks a commit as under way when there are any.
+    pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Due {
         // What it remembers is saved no later than what robots concluded by it, since a robot that is
         // restored asks for it.
-        if control.is_some_and(|(_, actor)| !actor.is_healthy()) {
-            return Vec::new();
+        if self
+            .control
+            .is_some_and(|control| !self.is_healthy(control))
+        {
+            return Due::default();
         }
-        let control = control.filter(|(_, actor)| actor.dirty_from.is_some());
-        let control = control.map(|(slot, _)| slot);
-        let pressed = self.unsaved_bytes() >= self.limits.unsaved_bytes;
-        let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
-        let all = self
-            .slots
-            .iter()
-            .enumerate()
-            .chain([(INTAKE_SLOT, &self.intake)]);
-        let mut due: Vec<(bool, std::cmp::Reverse<usize>, LogTime, usize)> = all
-            .filter(|(_, slot)| slot.is_healthy() && slot.dirty_from.is_some())
-            .filter(|(_, slot)| {
-                everything || pressed || slot.urgent || now.0 - slot.saved_at.0 >= interval
-            })
-            .map(|(index, slot)| {
-                let heavy = if pressed { slot.weight } else { 0 };
-                (!slot.urgent, std::cmp::Reverse(heavy), slot.saved_at, index)
-            })
-            .collect();
-        due.sort_unstable();
+        let urgency = Urgency::of(self.is_urgent());
+        let mut due = if self.weight >= self.limits.unsaved_bytes {
+            self.others_are_next = false;
+            self.heaviest()
+        } else {
+            self.first(now, everything)
+        };
         self.under_way = !due.is_empty();
-        let mut due: Vec<usize> = due.into_iter().map(|(.., index)| index).collect();
         // The intake processor goes into every commit when it is dirty: a record that was dead-lettered
         // for an unknown schema must be saved no later than what a robot concluded after it, for at
         // the next reading the schema may be known.
-        let intake = self.intake.dirty_from.is_some().then_some(INTAKE_SLOT);
         if !due.is_empty() {
-            for first in [control, intake].into_iter().flatten() {
-                due.retain(|slot| *slot != first);
-                due.insert(0, first);
+            for first in self.control.into_iter().chain([INTAKE_SLOT]) {
+                if self.slot(first).dirty_from.is_some() {
+                    due.retain(|slot| *slot != first);
+                    due.insert(0, first);
+                }
             }
         }
-        due
+        let slots = due;
+        Due { slots, urgency }
+    }
+
+    /// Those whose turn it is, in order. Urgent ones go alone, so that they wait for no more than
+    /// themselves; where that has left others behind, these go with the next ones.
+    fn first(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
+        let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
+        let is_due = |(_, saved_at, _): &&Turn| everything || now.0 - saved_at.0 >= interval;
+        let is_urgent = |(Reverse(urgent), ..): &&Turn| *urgent;
+        let others = (Reverse(false), LogTime(i64::MIN), 0);
+        let others_due = self.waiting.range(others..).take_while(is_due);
+        let alone = !everything && !self.others_are_next && self.is_urgent();
+        self.others_are_next = alone && others_due.clone().next().is_some();
+        let urgent = self.waiting.iter().take_while(is_urgent);
+        let due = urgent.chain(others_due.take(if alone { 0 } else { SAVES_MAX }));
+        due.take(SAVES_MAX).map(|(.., slot)| *slot).collect()
+    }
+
+    /// All that wait, those with the most outputs first.
+    fn heaviest(&self) -> Vec<usize> {
+        let by_weight = |turn: &Turn| {
+            let (urgent, saved_at, index) = *turn;
+            (urgent, Reverse(self.slot(index).weight), saved_at, index)
+        };
+        let mut due: Vec<_> = self.waiting.iter().map(by_weight).collect();
+        due.sort_unstable();
+        let due = due.into_iter().take(SAVES_MAX);
+        due.map(|(.., slot)| slot).collect()
     }
 
     /// The lowest position whose rows are in no snapshot taken so far; `here` when all are.
     pub(super) fn floor(&self, here: &Positions) -> Positions {
-        let unsaved = self
-            .slots
-            .iter()
-            .chain([&self.intake])
-            .filter_map(|slot| slot.dirty_from.as_ref());
-        unsaved.fold(here.clone(), |floor, from| floor.lowest(from))
-    }
-
-    fn unsaved_bytes(&self) -> usize {
-        self.slots
-            .iter()
-            .chain([&self.intake])
-            .map(|slot| slot.weight)
-            .sum()
+        let lowest = self.beginnings.lowest();
+        lowest.map_or_else(|| here.clone(), |lowest| here.lowest(lowest))
     }
 }

@@ -272,7 +272,7 @@ fn measure(
                     vec![Segment {
                         topic: 0,
                         batch: columns.clone(),
-                        rows,
+                        rows: rows.into(),
                     }],
                 )
             })
