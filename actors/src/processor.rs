@@ -134,7 +134,14 @@ impl Processor {
         let from = self.state.positions.get(topic);
         let skip = rows.partition_point(|row| batch.offsets[*row as usize] < from);
         let rows = &rows[skip..];
-        let Some(last) = rows.last() else { return };
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return;
+        };
+        if !self.has_adopted_rules {
+            // What other rules make more urgent waits for a person from now on, and not since it
+            // stopped.
+            self.note_now(batch.append_times[*first as usize]);
+        }
         self.adopt_rules(outputs);
         if self.state.counters.len() <= topic {
             self.state

@@ -33,6 +33,7 @@ fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
 fn much_happened(all: &Tally) -> Result<()> {
     let concluded = all.versions > 0 && all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
     let concluded = concluded && all.handled > 0 && all.shadows > 0;
+    let concluded = concluded && all.sent > 0 && all.sent < all.alerts;
     let tried = concluded && all.crashes > 0 && all.drained > 0 && all.lost > 0 && all.trimmed > 0;
     ensure!(tried, "too little happened: {all:?}");
     Ok(())
@@ -55,6 +56,21 @@ fn what_was_said_and_is_forgotten_is_caught() -> Result<()> {
             "50 seeds did not notice {bug:?}"
         );
     }
+    Ok(())
+}
+
+/// It differs in nothing else that is saved: what gives it away is what a person is sent.
+#[test]
+fn a_silence_that_is_forgotten_on_restart_is_caught_by_what_a_receiver_is_sent() -> Result<()> {
+    let mut said = (0..100).filter_map(|seed| simulate(seed, Some(Bug::ForgetsSilences)).err());
+    let is_seen = |error: &anyhow::Error| {
+        let error = format!("{error:#}");
+        error.contains("sent what it is not to be sent") && error.contains("'far_right' of 'robot-")
+    };
+    ensure!(
+        said.any(|error| is_seen(&error)),
+        "100 seeds did not notice that a silence does not outlive a restart"
+    );
     Ok(())
 }
 

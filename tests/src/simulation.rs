@@ -60,6 +60,8 @@ pub enum Bug {
     SaveBeforeLanes,
     /// A new owner does not know what was said to all robots.
     ForgetsWhatWasSaid,
+    /// A robot that is restored does not know of a silence of one of its rules.
+    ForgetsSilences,
     /// A robot that is restored takes its rules from another record than it had come to.
     RulesFromElsewhere,
     /// A new owner does not know that a change was rejected or withdrawn: it waits again.
@@ -77,6 +79,8 @@ pub struct Tally {
     pub alerts: usize,
     /// Those that people made, or that fell due.
     pub handled: usize,
+    /// Those that a receiver is sent.
+    pub sent: usize,
     /// What rules in the shadow would have told.
     pub shadows: usize,
     /// Outcome revisions.
@@ -99,6 +103,7 @@ impl std::ops::AddAssign for Tally {
             crashes,
             alerts,
             handled,
+            sent,
             shadows,
             outcomes,
             corrections,
@@ -110,6 +115,7 @@ impl std::ops::AddAssign for Tally {
         self.crashes += crashes;
         self.alerts += alerts;
         self.handled += handled;
+        self.sent += sent;
         self.shadows += shadows;
         self.outcomes += outcomes;
         self.corrections += corrections;
@@ -201,7 +207,8 @@ impl World {
         // Of virtual time: so a lake writer that is not stepped for a while is left behind.
         params.limits.lake_patience = std::time::Duration::from_millis(400);
         params.limits.log_retention = std::time::Duration::from_secs(2);
-        let pager = has_pager(seed, bug).then(|| Arc::new(Pager::new(seed)));
+        let pager = has_pager(seed, bug).then(|| Pager::new(seed, clock.clone()));
+        let pager = pager.transpose()?.map(Arc::new);
         if let Some(pager) = &pager {
             params.sinks.push(pager.clone());
         }
@@ -224,7 +231,7 @@ impl World {
 fn has_pager(seed: u64, bug: Option<Bug>) -> bool {
     match bug {
         None => seed % 2 == 1,
-        Some(bug) => bug == Bug::NotesBeforeDelivery,
+        Some(bug) => [Bug::NotesBeforeDelivery, Bug::ForgetsSilences].contains(&bug),
     }
 }
 
@@ -314,11 +321,9 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     tally.lost += process.as_ref().map_or(0, |process| process.lost);
     drop(process);
     finish(&world, &mut random)?;
-    oracle::check(&world.params, &world.ports)
+    let pager = world.pager.as_deref();
+    tally.sent = oracle::check(&world.params, &world.ports, pager)
         .with_context(|| format!("after {} crashes", tally.crashes))?;
-    if let Some(pager) = &world.pager {
-        pager.check(&*world.ports.store)?;
-    }
     tally.trimmed = world.check_trimmed()?;
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
         let is = |kind| usize::from(stored.output.kind == kind);

@@ -11,6 +11,8 @@ use crate::rules::RuleSpec;
 use crate::state::StateError;
 use crate::window::WindowPlan;
 
+mod versions;
+
 /// What the configuration of a deployment says about rules.
 #[derive(Debug, Clone, Copy)]
 pub struct RuleBase<'a> {
@@ -70,8 +72,9 @@ impl std::fmt::Display for ChangeFate {
 }
 
 /// The rules of a deployment as far as one partition has read their changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StandingRules {
+    base: Vec<RuleSpec>,
     needs_approval: bool,
     datasets: Datasets,
     windows: Option<WindowPlan>,
@@ -92,6 +95,7 @@ impl StandingRules {
     /// When the state is of an unknown version or damaged.
     pub fn read(base: RuleBase<'_>, state: Option<&[u8]>) -> Result<Self, StateError> {
         let mut standing = Self {
+            base: base.rules.to_vec(),
             needs_approval: base.needs_approval,
             datasets: base.datasets.clone(),
             windows: base.windows.cloned(),
@@ -239,12 +243,15 @@ impl StandingRules {
             None => change.clone(),
         };
         match self.changed(&counts) {
-            Ok(changed) => self.known = changed,
+            Ok(changed) => {
+                self.known = changed;
+                self.changes.push(change.clone());
+                Ok(())
+            }
             Err(why) => {
                 self.approvals = before;
-                return Err(self.known.followed(&counts).unwrap_or(why));
+                Err(self.known.followed(&counts).unwrap_or(why))
             }
         }
-        Ok(())
     }
 }

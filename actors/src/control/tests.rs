@@ -357,3 +357,139 @@ proptest! {
         }
     }
 }
+
+/// The rules that hold after changes that came, each where changes need approval or not.
+fn holding(base: &[RuleSpec], needs_approval: bool, came: &[RuleChange]) -> StandingRules {
+    let registry = Registry::builtin();
+    let base = RuleBase {
+        rules: base,
+        needs_approval,
+        datasets: registry.datasets(),
+        windows: None,
+    };
+    let mut standing = StandingRules::read(base, None).unwrap();
+    came.iter().for_each(|change| standing.meet(change.clone()));
+    standing
+}
+
+#[test]
+fn a_version_of_a_rule_has_one_content_and_the_next_one_is_higher() {
+    use ChangeKind::{Disable, Put, Remove};
+    let of = |version: i32, above: f64| RuleSpec {
+        version,
+        ..rule("hot", above)
+    };
+    let put = |version: i32, above: f64| change(Put, "hot", Some(&of(version, above)));
+    let base = [of(2, 85.0)];
+    let (disabled, removed) = (change(Disable, "hot", None), change(Remove, "hot", None));
+    let in_shadow = RuleChange {
+        shadow: true,
+        ..put(1, 70.0)
+    };
+    for (came, wanted, refused, instead) in [
+        (vec![], put(3, 70.0), None, None),
+        // As it is, once more.
+        (vec![], put(2, 85.0), None, None),
+        (vec![disabled], put(2, 85.0), None, None),
+        (vec![], in_shadow.clone(), None, None),
+        (vec![in_shadow], put(3, 75.0), None, None),
+        (
+            vec![],
+            put(2, 70.0),
+            Some("version 2 is recorded, with another"),
+            Some(3),
+        ),
+        (
+            vec![],
+            put(1, 85.0),
+            Some("version 1 is not higher than 2"),
+            Some(3),
+        ),
+        // Back to what it was only under a new version, and no version is taken again.
+        (
+            vec![put(7, 70.0)],
+            put(2, 85.0),
+            Some("not higher than 7"),
+            Some(8),
+        ),
+        (vec![put(7, 70.0)], put(8, 85.0), None, None),
+        (
+            vec![put(7, 70.0), removed.clone()],
+            put(7, 75.0),
+            Some("another content"),
+            Some(8),
+        ),
+        (vec![put(7, 70.0), removed], put(7, 70.0), None, None),
+        // Records of before may have two contents under one version.
+        (
+            vec![put(7, 70.0), put(7, 75.0)],
+            put(7, 75.0),
+            Some("another content"),
+            Some(8),
+        ),
+        (
+            vec![put(i32::MAX, 70.0)],
+            put(1, 70.0),
+            Some("no higher version"),
+            None,
+        ),
+    ] {
+        let standing = holding(&base, false, &came);
+        let checked = standing.check_version(&wanted);
+        match refused {
+            None => assert_eq!(checked, Ok(()), "{came:?}, {wanted:?}"),
+            Some(why) => {
+                let said = checked.unwrap_err();
+                let names = ["rule 'hot'", why, "rules history --rule hot"];
+                assert!(names.iter().all(|part| said.contains(part)), "{said}");
+            }
+        }
+        let takes = standing.version_instead(&wanted);
+        assert_eq!(takes.ok().flatten(), instead, "{came:?}, {wanted:?}");
+    }
+}
+
+#[test]
+fn a_change_that_waits_has_its_version_until_it_is_rejected() {
+    use ChangeKind::{Approve, Put, Reject};
+    let of = |version: i32, above: f64| RuleSpec {
+        version,
+        ..rule("hot", above)
+    };
+    let put = |version: i32, above: f64| change(Put, "hot", Some(&of(version, above)));
+    let answered = |waits: &RuleChange, kind: ChangeKind| RuleChange {
+        change_id: format!("{kind:?} of {}", waits.change_id),
+        actor: "lee".to_owned(),
+        ..RuleChange::answering(waits, kind, None)
+    };
+    let base = [of(1, 85.0)];
+    let (second, third) = (put(2, 70.0), put(3, 75.0));
+    let both = [second.clone(), third.clone()];
+    let standing = holding(&base, true, &both);
+    let refused = standing.check_version(&put(3, 80.0)).unwrap_err();
+    assert!(
+        refused.contains("waits to be approved") && refused.contains(&third.change_id),
+        "{refused}"
+    );
+    // Each may be approved, until a higher one counts.
+    for waits in &both {
+        let approval = answered(waits, Approve);
+        assert_eq!(standing.check_version(&approval), Ok(()));
+        assert_eq!(standing.check_version(&answered(waits, Reject)), Ok(()));
+    }
+    let came = [&both[..], &[answered(&third, Approve)]].concat();
+    let standing = holding(&base, true, &came);
+    let refused = standing.check_version(&answered(&second, Approve));
+    let refused = refused.unwrap_err();
+    assert!(
+        refused.contains("2 is not higher than 3, which counts") && refused.contains("reject"),
+        "{refused}"
+    );
+    // What was rejected never judged; within one command, too.
+    let came = [&both[..], &[answered(&third, Reject)]].concat();
+    let standing = holding(&base, true, &came);
+    assert_eq!(standing.check_version(&put(3, 80.0)), Ok(()));
+    let mut standing = holding(&base, true, &both);
+    standing.check(&answered(&third, Reject)).unwrap();
+    assert_eq!(standing.check_version(&put(3, 80.0)), Ok(()));
+}

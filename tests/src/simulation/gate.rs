@@ -446,6 +446,11 @@ fn spoil_what_was_said(
         Some(Bug::ForgetsWhatWasSaid) => {
             found.retain(|stored| control::partition_of(&stored.processor).is_none());
         }
+        Some(Bug::ForgetsSilences) => {
+            for stored in &mut found {
+                silence_another_rule(&mut stored.state);
+            }
+        }
         Some(Bug::RulesFromElsewhere) => {
             let rules = 10;
             let end = log.range(INPUT_TOPICS[rules], 0)?.end;
@@ -467,6 +472,25 @@ fn spoil_what_was_said(
         _ => {}
     }
     Ok(found)
+}
+
+/// Has the silences of a robot that name a rule name one that is not there, so that they hide nothing.
+/// The rule follows the silence's id, which ends in a number, behind the sign that there is one and its
+/// length.
+fn silence_another_rule(state: &mut [u8]) {
+    let named = b"\x01\x09far_right";
+    let follows_id = |at: &usize| {
+        let before = at.checked_sub(1).and_then(|before| state.get(before));
+        before.is_some_and(u8::is_ascii_digit)
+    };
+    let places = state.windows(named.len()).enumerate();
+    let places = places.filter(|(_, bytes)| bytes == named).map(|(at, _)| at);
+    let places: Vec<usize> = places.filter(follows_id).collect();
+    for at in places {
+        if let Some(rule) = state.get_mut(at + 2..at + named.len()) {
+            rule.copy_from_slice(b"forgotten");
+        }
+    }
 }
 
 /// Has rejections in a state name changes that never were. The id follows the reason, each behind its

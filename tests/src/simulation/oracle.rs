@@ -5,15 +5,22 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use theatre_actors::control;
-use theatre_actors::outputs::{ALL, DeadReason, OutputKind, Outputs, Topic};
+use theatre_actors::outputs::{ALL, DeadReason, OutputEvent, OutputKind, Outputs, Topic};
 use theatre_actors::position::Positions;
 use theatre_actors::processor::{IntakeProcessor, Processor};
 use theatre_actors::time::{LogTime, Tick};
 use theatre_pipeline::intake::{Entry, Intake, IntakeParams};
 use theatre_pipeline::{PipelineParams, Ports};
 
-/// Compares everything that is there with what follows from the log.
-pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
+use super::pager::Pager;
+
+/// Compares everything that is there with what follows from the log. Returns how many alerts the
+/// receiver is sent, if there is one.
+pub(super) fn check(
+    params: &PipelineParams,
+    ports: &Ports,
+    pager: Option<&Pager>,
+) -> Result<usize> {
     let mut processors = Processors::new();
     let mut intake_processor = IntakeProcessor::default();
     let mut buried = Vec::new();
@@ -65,14 +72,26 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
         }
     }
     let now = ports.clock.now();
-    check_processors(ports, &mut processors, &intake_processor, now)?;
+    let states = check_processors(ports, &mut processors, &intake_processor, now);
+    let sent = pager.map(|pager| pager.check(alerts(&processors)));
+    // What people are sent first: a wrong state says less.
+    let sent = sent.transpose()?.unwrap_or(0);
+    states?;
     check_outputs(ports, &processors)?;
     check_dead(ports, &processors, &buried)?;
     check_published(params, ports, &processors)?;
     let report = theatre_operations::reconcile::run(params, ports)?;
     ensure!(report.gaps.is_empty(), "reconcile: {:?}", report.gaps);
     check_warehouse(ports, &processors)?;
-    reports.check(ports)
+    reports.check(ports)?;
+    Ok(sent)
+}
+
+/// All alerts that there must be, of each robot in order.
+fn alerts(processors: &Processors) -> Vec<OutputEvent> {
+    let events = processors.values().flat_map(|(_, outputs)| &outputs.events);
+    let alerts = events.filter(|output| output.kind == OutputKind::Alert);
+    alerts.cloned().collect()
 }
 
 type Processors = BTreeMap<String, (Processor, Outputs)>;
@@ -99,17 +118,21 @@ fn check_processors(
     intake: &IntakeProcessor,
     now: LogTime,
 ) -> Result<()> {
+    let mut other = None;
     for stored in ports.store.processors(0)? {
         let is_same = match processors.get_mut(&stored.processor) {
             Some(known) => catches_up(known, &stored.state, now),
             None => intake.snapshot() == stored.state,
         };
-        ensure!(
-            is_same,
-            "the state of processor '{}' is not that of a recomputation",
-            stored.processor
-        );
+        if !is_same {
+            other.get_or_insert(stored.processor);
+        }
     }
+    ensure!(
+        other.is_none(),
+        "the state of processor '{}' is not that of a recomputation",
+        other.unwrap_or_default()
+    );
     for robot in processors.keys() {
         ensure!(
             ports.store.processor(0, robot)?.is_some(),

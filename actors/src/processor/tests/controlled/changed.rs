@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::{ChangeFate, ChangeKind, RuleBase, RuleChange, StandingRules};
+use crate::rules::Unacknowledged;
 
 /// The book of a partition whose rule file is another one, with what its actor remembers.
 fn restored_book(rules: &[RuleSpec], actor: &Processor) -> Arc<ControlBook> {
@@ -237,6 +238,38 @@ fn what_is_latched_takes_over_a_higher_priority_of_a_newer_rule_file_with_the_ne
         assert_eq!(told(&mut fleet), [(Updated, 2, High, 2)], "{by_row}");
         assert!(fleet.robot.view().conditions[0].is_latched);
     }
+}
+
+#[test]
+fn what_a_newer_rule_file_makes_more_urgent_is_not_passed_on_before_anyone_could_see_it() {
+    use Priority::{High, Low};
+    use Transition::{Escalated, Updated};
+    let under = |version: i32, priority: Priority| {
+        with_rules(&[RuleSpec {
+            unacknowledged: vec![Unacknowledged {
+                after: Micros(100 * S),
+                priority: None,
+            }],
+            ..next_version(version, priority, false)
+        }])
+    };
+    let mut fleet = Fleet::new();
+    fleet.robot = Processor::new("r", under(1, Low));
+    fleet.rows(&[(1, 90.0)]);
+    told(&mut fleet);
+    let saved = fleet.robot.snapshot();
+    // It stopped for long; the first to come is a row, as old as a tick would be.
+    fleet.robot = Processor::restore("r", &saved, under(2, High)).unwrap();
+    let mut told_at = |seconds: i64| {
+        let mut batch = telemetry_from(fleet.next, &[(seconds, seconds, 90.0, None)]);
+        Arc::get_mut(&mut batch).unwrap().append_times[0] = NOW + seconds * S;
+        fleet.robot.apply(0, &batch, &[0], &mut fleet.outputs);
+        fleet.next += 1;
+        told(&mut fleet)
+    };
+    assert_eq!(told_at(5_000), [(Updated, 1, High, 2)]);
+    assert_eq!(told_at(5_099), []);
+    assert_eq!(told_at(5_100), [(Escalated, 5_100, High, 2)]);
 }
 
 /// An answer to a change of rules.
