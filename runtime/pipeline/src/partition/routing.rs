@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use theatre_actors::control;
-use theatre_actors::host::Segment;
 use theatre_actors::ports::{CheckpointStore, Epoch, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 

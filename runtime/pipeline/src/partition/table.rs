@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use theatre_actors::actix_host::Segment;
+use theatre_actors::host::Segment;
 use theatre_actors::rows::Rows;
 
 use crate::intake::Chunk;
