@@ -109,7 +109,10 @@ impl Sessions {
             };
             return answer.with_session_id(id);
         }
-        let session = self.open.get_mut(&whole.session_id).unwrap();
+        let Some(session) = self.open.get_mut(&whole.session_id) else {
+            // It was evicted meanwhile: the request that is under way is answered all the same.
+            return answer.with_session_id(whole.session_id);
+        };
         let mut topics: Vec<FetchableTopicResponse> = Vec::new();
         for mut topic in std::mem::take(&mut answer.responses) {
             topic
