@@ -18,6 +18,7 @@ mod rebuilt;
 mod row_batch;
 mod row_order;
 mod stored;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -8,6 +8,7 @@ mod order;
 mod phases;
 mod recordings;
 mod registered;
+mod windowed;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

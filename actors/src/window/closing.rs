@@ -2,7 +2,7 @@
 
 use super::aggregate::SignalAggregate;
 use super::pane::Pane;
-use super::plan::WindowSpec;
+use super::plan::{WindowPlan, WindowSpec};
 use super::row::WindowRow;
 use super::spec::{BEFORE_ALL_TIME, Delays, SpecState, evict_at};
 use super::state::{NextDue, Windows, clamp_clock};
@@ -98,6 +98,23 @@ impl Windows {
             Some(due) if due.delays == delays => due.clock,
             _ => self.compute_next_due(delays),
         }
+    }
+
+    /// The robot's clock before which no window closes and no fragment is finalised, whatever rows
+    /// come from `clock` on, microseconds UTC; the least where that is not known.
+    pub fn closes_at(&self, plan: &WindowPlan, clock: EventTime, reorder_bound_us: i64) -> i64 {
+        if !self.follows(plan) || self.watermark == BEFORE_ALL_TIME {
+            return i64::MIN;
+        }
+        let delays = self.delays(plan, reorder_bound_us);
+        // Rows may open windows that end sooner than those that are open, but none that has ended;
+        // and fragments, which wait for their time from then on.
+        let ends = (self.specs.iter())
+            .map(|state| state.spec.end_at_or_after(self.watermark.saturating_add(1)));
+        let window = ends.min().map(|end| end + delays.reorder_us);
+        let fragment = clamp_clock(clock) + delays.fragment_us;
+        let new = window.map_or(i64::MAX, |window| window.min(fragment));
+        new.min(self.next_due(delays))
     }
 
     /// As [`Self::next_due`], computed from the state.

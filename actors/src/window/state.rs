@@ -230,14 +230,7 @@ impl Windows {
     /// row is lost. The state of a kind of window that both plans have is kept, so that late rows
     /// go on correcting its windows.
     fn adopt_plan(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
-        let unchanged = self.aggregates == plan.aggregates()
-            && self.specs.len() == plan.specs().len()
-            && self
-                .specs
-                .iter()
-                .zip(plan.specs())
-                .all(|(mine, theirs)| mine.spec == *theirs);
-        if unchanged {
+        if self.follows(plan) {
             return;
         }
         self.close_all(out);
@@ -253,7 +246,18 @@ impl Windows {
         self.scratch = Scratch::default();
     }
 
-    fn delays(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Delays {
+    /// Whether its windows are those of a plan.
+    pub(super) fn follows(&self, plan: &WindowPlan) -> bool {
+        self.aggregates == plan.aggregates()
+            && self.specs.len() == plan.specs().len()
+            && self
+                .specs
+                .iter()
+                .zip(plan.specs())
+                .all(|(mine, theirs)| mine.spec == *theirs)
+    }
+
+    pub(super) fn delays(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Delays {
         let reorder_us = reorder_bound_us.clamp(0, WAIT_LIMIT_US);
         Delays {
             reorder_us,
