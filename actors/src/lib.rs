@@ -24,6 +24,7 @@ pub mod ports;
 pub mod position;
 pub mod procedure;
 pub mod processor;
+mod rare;
 pub mod registry;
 pub mod robot;
 pub mod rules;

@@ -4,6 +4,7 @@ mod entities;
 mod golden;
 mod kinds;
 mod life;
+mod memory;
 mod order;
 mod phases;
 mod recordings;

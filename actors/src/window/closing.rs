@@ -199,7 +199,7 @@ impl Windows {
         });
         out.extend(rows);
         debug_assert!(out.len() > emitted, "a fragment covers a window");
-        self.recycle(fragment.pane.cells);
+        Self::recycle(fragment.pane.cells);
     }
 
     /// Drops the panes that no open window needs; they are the first ones.
@@ -212,7 +212,7 @@ impl Windows {
         });
         let dropped: Vec<Pane> = self.panes.drain(..unneeded).collect();
         for pane in dropped {
-            self.recycle(pane.cells);
+            Self::recycle(pane.cells);
         }
     }
 }
