@@ -25,6 +25,7 @@ pub mod position;
 pub mod procedure;
 pub mod processor;
 pub mod questions;
+mod rare;
 pub mod registry;
 pub mod robot;
 pub mod rows;

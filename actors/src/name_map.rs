@@ -29,21 +29,33 @@ impl<V> NameMap<V> {
         self.0.len()
     }
 
+    /// Where a name is. Of few names those of another length are told apart at once.
+    #[inline]
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.0.len() > EXACT_MAX {
+            return self.find(name).ok();
+        }
+        self.0.iter().position(|(known, _)| **known == *name)
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.find(name).is_ok()
+        self.place(name).is_some()
     }
 
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<&V> {
-        self.find(name).ok().map(|at| &self.0[at].1)
+        self.place(name).map(|at| &self.0[at].1)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut V> {
-        self.find(name).ok().map(|at| &mut self.0[at].1)
+        self.place(name).map(|at| &mut self.0[at].1)
     }
 
     /// The entry of a name, which is made if it is not there.
     pub(crate) fn get_or_insert_with(&mut self, name: &str, make: impl FnOnce() -> V) -> &mut V {
-        let at = self.find(name).unwrap_or_else(|at| {
+        let place = self.place(name).map_or_else(|| self.find(name), Ok);
+        let at = place.unwrap_or_else(|at| {
             // One more, and not twice as many: most maps never grow again.
             if self.0.len() < EXACT_MAX {
                 self.0.reserve_exact(1);
@@ -66,7 +78,7 @@ impl<V> NameMap<V> {
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<V> {
-        self.find(name).ok().map(|at| self.0.remove(at).1)
+        self.place(name).map(|at| self.0.remove(at).1)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {

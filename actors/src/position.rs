@@ -27,6 +27,7 @@ impl Positions {
     /// Advances a topic to `next_offset`; an offset below the current one changes nothing.
     pub fn advance(&mut self, topic: TopicIndex, next_offset: u64) {
         if self.0.len() <= topic {
+            self.0.reserve_exact(topic + 1 - self.0.len());
             self.0.resize(topic + 1, 0);
         }
         self.0[topic] = self.0[topic].max(next_offset);

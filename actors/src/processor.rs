@@ -18,6 +18,7 @@ mod rebuilt;
 mod row_batch;
 mod row_order;
 mod stored;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -29,6 +30,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::records::{Alert, OutcomeStatus};
 
+use crate::alerts::Alerts;
 use crate::control::ControlBook;
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome, phase, window};
 use crate::position::{Positions, TopicIndex};
@@ -143,11 +145,7 @@ impl Processor {
             self.note_now(batch.append_times[*first as usize]);
         }
         self.adopt_rules(outputs);
-        if self.state.counters.len() <= topic {
-            self.state
-                .counters
-                .resize_with(topic + 1, Counters::default);
-        }
+        self.make_counters(topic);
         let before = self.seen_on(topic);
         match batch.dataset.kind {
             kind if kind.reaches_partitions() => rows
@@ -169,6 +167,15 @@ impl Processor {
         };
         outputs.tally.add(topic, counted);
         self.tally_conditions(outputs);
+    }
+
+    /// Makes room for the counters of a topic, and for no more.
+    fn make_counters(&mut self, topic: TopicIndex) {
+        let counters = &mut self.state.counters;
+        if counters.len() <= topic {
+            counters.reserve_exact(topic + 1 - counters.len());
+            counters.resize_with(topic + 1, Counters::default);
+        }
     }
 
     /// How many records of a topic were seen before, and how many are known to be missing.
@@ -292,11 +299,7 @@ impl Processor {
         if batch.offsets[row] < self.state.positions.get(topic) {
             return;
         }
-        if self.state.counters.len() <= topic {
-            self.state
-                .counters
-                .resize_with(topic + 1, Counters::default);
-        }
+        self.make_counters(topic);
         let clock_before = self.state.robot.clock();
         match self
             .state
@@ -414,7 +417,7 @@ impl Processor {
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
         self.settle_alerts(i64::MAX, outputs);
-        self.state.alerts.begin_anew();
+        self.state.alerts.change(Alerts::begin_anew);
         self.state.record.end_clock();
         self.with_rules(outputs, RobotActor::begin_anew);
         self.begin_entities_anew();

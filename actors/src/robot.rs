@@ -229,6 +229,20 @@ impl RobotActor {
         windows.apply(plan, batch, rows, clocks, policy.reorder_bound_us, out);
     }
 
+    /// The robot's clock before which no window of a dataset closes, whatever rows come from `clock`
+    /// on, microseconds UTC; the least where that is not known.
+    pub(crate) fn windows_close_at(
+        &self,
+        plan: &WindowPlan,
+        policy: &TimePolicy,
+        dataset: &str,
+        clock: EventTime,
+    ) -> i64 {
+        self.windows.get(dataset).map_or(i64::MIN, |windows| {
+            windows.closes_at(plan, clock, policy.reorder_bound_us)
+        })
+    }
+
     /// Closes all windows; returns their rows by dataset.
     pub fn flush_windows(&mut self, plan: &WindowPlan) -> Vec<(String, Vec<WindowRow>)> {
         let flush = |(dataset, windows): (&str, &mut Windows)| {
@@ -242,6 +256,9 @@ impl RobotActor {
     /// Counts values that are not finite in accepted rows.
     pub fn count_not_finite(&mut self, batch: &Batch, rows: &[u32]) {
         let signals = &batch.signals;
+        if signals.are_whole() {
+            return;
+        }
         for signal in (0..signals.width()).filter(|signal| !signals.is_whole(*signal)) {
             let is_not_finite = |row: &&u32| {
                 let row = **row as usize;

@@ -30,7 +30,7 @@ pub struct Batch {
     pub append_times: Vec<i64>,
     /// One array per [`Dataset::columns`] entry; `None` for a signal that is in `signals` only.
     columns: Vec<Option<ArrayRef>>,
-    /// The keys of rows that are about something else than a robot.
+    /// The ids of what rows are about; of what is no robot, with the prefix of its kind.
     keys: Option<StringArray>,
     /// The columns of all signals, once one of them was asked for.
     signal_columns: OnceLock<Vec<ArrayRef>>,
@@ -87,10 +87,14 @@ impl Batch {
     ) -> Self {
         debug_assert_eq!(columns.len(), dataset.columns.len());
         debug_assert_eq!(offsets.len(), append_times.len());
-        let keys = dataset.kind.entity().and_then(|entity| {
-            let ids = columns[dataset.roles.robot_id].as_ref()?.as_string::<i32>();
-            let key = |id: Option<&str>| id.map(|id| format!("{}{id}", entity.prefix()));
-            Some(ids.iter().map(key).collect())
+        let ids = columns[dataset.roles.robot_id].as_ref();
+        let ids = ids.and_then(|ids| ids.as_string_opt::<i32>());
+        let keys = ids.map(|ids| match dataset.kind.entity() {
+            Some(entity) => {
+                let key = |id: Option<&str>| id.map(|id| format!("{}{id}", entity.prefix()));
+                ids.iter().map(key).collect()
+            }
+            None => ids.clone(),
         });
         Self {
             dataset,

@@ -24,6 +24,12 @@ pub struct SignalRows {
     missing: Vec<Vec<bool>>,
     /// By signal: every value is there and is finite, so that rows need not be checked one by one.
     whole: Vec<bool>,
+    /// All signals are whole.
+    are_whole: bool,
+    /// What [`add_products_with_zero`] made of all rows so far, if `is_summed`.
+    products: Vec<f64>,
+    /// All rows came at once each, and none was taken back.
+    is_summed: bool,
 }
 
 impl SignalRows {
@@ -35,6 +41,9 @@ impl SignalRows {
             values: Vec::with_capacity(width * capacity),
             missing: vec![Vec::new(); width],
             whole: vec![true; width],
+            are_whole: true,
+            products: vec![0.0; width],
+            is_summed: true,
         }
     }
 
@@ -67,12 +76,27 @@ impl SignalRows {
     /// Begins a row, all of whose values are NaN until they are set.
     #[inline]
     pub(crate) fn begin_row(&mut self) {
+        self.is_summed = false;
         self.rows += 1;
         self.values.resize(self.rows * self.width, f64::NAN);
     }
 
+    /// Adds a row of which every signal is there, from the bytes of doubles as Avro has them.
+    #[inline]
+    pub(crate) fn push_row(&mut self, bytes: &[u8]) {
+        let (doubles, _) = bytes.as_chunks::<8>();
+        debug_assert_eq!(doubles.len(), self.width, "as many as a row has");
+        self.rows += 1;
+        let doubles = doubles.iter().map(|bytes| f64::from_le_bytes(*bytes));
+        self.values.extend(doubles.clone());
+        for (product, value) in self.products.iter_mut().zip(doubles) {
+            *product += value * 0.0;
+        }
+    }
+
     /// Takes back what was begun after so many rows.
     pub(crate) fn truncate(&mut self, rows: usize) {
+        self.is_summed &= self.rows <= rows;
         self.rows = self.rows.min(rows);
         self.values.truncate(self.rows * self.width);
         for missing in &mut self.missing {
@@ -108,6 +132,7 @@ impl SignalRows {
 
     /// Sets a signal of all rows from its column.
     pub(crate) fn fill(&mut self, signal: usize, column: &Float64Array) {
+        self.is_summed = false;
         fill(&mut self.values, self.width, signal, column);
         self.note_missing(signal, Some(column));
     }
@@ -123,14 +148,18 @@ impl SignalRows {
 
     /// To be called once all rows are there.
     pub(crate) fn finish(&mut self) {
-        let mut products = vec![0.0; self.width];
-        add_products_with_zero(&mut products, &self.values);
+        let mut products = std::mem::take(&mut self.products);
+        if !self.is_summed {
+            products = vec![0.0; self.width];
+            add_products_with_zero(&mut products, &self.values);
+        }
         self.note_whole(&products);
     }
 
     /// Notes which signals are whole, by what [`add_products_with_zero`] made of their values.
     fn note_whole(&mut self, products: &[f64]) {
         self.whole = products.iter().map(|sum| *sum == 0.0).collect();
+        self.are_whole = !self.whole.contains(&false);
     }
 
     /// Number of signals.
@@ -159,6 +188,12 @@ impl SignalRows {
     #[inline]
     pub fn finite(&self, row: usize, signal: usize) -> Option<f64> {
         Some(self.value(row, signal)).filter(|value| value.is_finite())
+    }
+
+    /// Whether every signal has a finite value in every row.
+    #[inline]
+    pub fn are_whole(&self) -> bool {
+        self.are_whole
     }
 
     /// Whether a signal has a finite value in every row.
@@ -282,6 +317,7 @@ mod tests {
                     let is_whole = rows.iter().all(|row| row[signal].is_some_and(f64::is_finite));
                     prop_assert_eq!(made.is_whole(signal), is_whole);
                 }
+                prop_assert_eq!(made.are_whole(), (0..3).all(|signal| made.is_whole(signal)));
             }
             let [first, _, last] = columns;
             let some = SignalRows::of_columns(&[Some(first), None, Some(last)], rows.len());
@@ -289,6 +325,34 @@ mod tests {
                 prop_assert_eq!(some.finite(row, 1), Some(0.0));
                 prop_assert_eq!([0, 2].map(|at| some.finite(row, at)), [0, 2].map(|at| signals.finite(row, at)));
                 prop_assert_eq!([0, 2].map(|at| some.is_missing(row, at)), [0, 2].map(|at| signals.is_missing(row, at)));
+            }
+        }
+
+        #[test]
+        fn rows_added_at_once_are_those_set_one_by_one(
+            rows in prop::collection::vec(prop::array::uniform3(value()), 0..150),
+            taken_back in 0..300_usize,
+        ) {
+            let bytes = |row: [f64; 3]| row.map(f64::to_le_bytes).concat();
+            let rows: Vec<[f64; 3]> = rows.into_iter().map(|row| row.map(|value| value.unwrap_or(0.5))).collect();
+            let (mut at_once, mut set) = (SignalRows::new(3, 0), SignalRows::new(3, 0));
+            for (at, row) in rows.iter().enumerate() {
+                if at == taken_back {
+                    at_once.push_row(&bytes([f64::NAN; 3]));
+                    at_once.truncate(at);
+                }
+                at_once.push_row(&bytes(*row));
+                set.begin_row();
+                set.set_run(0, &bytes(*row));
+            }
+            at_once.finish();
+            set.finish();
+            let bits = |rows: &SignalRows| -> Vec<u64> { rows.values().iter().map(|value| value.to_bits()).collect() };
+            prop_assert_eq!(bits(&at_once), bits(&set));
+            prop_assert_eq!(&at_once.whole, &set.whole);
+            for signal in 0..3 {
+                let is_whole = rows.iter().all(|row| row[signal].is_finite());
+                prop_assert_eq!(at_once.is_whole(signal), is_whole);
             }
         }
     }

@@ -15,9 +15,12 @@ mod open;
 mod policy;
 mod silences;
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 use theatre_schemas::records::{Alert, Priority, Transition};
 
+use crate::rare::Beginning;
 use crate::rules::{RuleSet, in_shadow};
 
 pub(crate) use actions::Action;
@@ -51,6 +54,13 @@ pub(crate) struct Alerts {
     silences: Silences,
     /// Fingerprints of the latest actions, the latest one last.
     actions: Vec<u64>,
+}
+
+impl Beginning for Alerts {
+    fn beginning() -> &'static Self {
+        static BEGINNING: LazyLock<Alerts> = LazyLock::new(Alerts::default);
+        &BEGINNING
+    }
 }
 
 /// As version 4 of the processor stored them.

@@ -1,11 +1,14 @@
 //! What the actor of a partition remembers of what was said to all robots.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 use super::change::{self, RuleChange, RuleChangeV4};
 use super::{ControlRecord, Said};
 use crate::alerts::{Action, check_wide};
 use crate::position::{Positions, TopicIndex};
+use crate::rare::Beginning;
 
 /// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
 const KEPT_US: i64 = 86_400_000_000;
@@ -38,6 +41,13 @@ pub(crate) struct ControlState {
     /// Actions that have come, the latest ones last: twice as many and for twice as long as are looked
     /// at, for robots that are behind.
     acted: Vec<Acted>,
+}
+
+impl Beginning for ControlState {
+    fn beginning() -> &'static Self {
+        static BEGINNING: LazyLock<ControlState> = LazyLock::new(ControlState::default);
+        &BEGINNING
+    }
 }
 
 /// As version 4 of the processor stored it.

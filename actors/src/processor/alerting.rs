@@ -126,7 +126,7 @@ impl Processor {
             model: site.robot_model.as_deref(),
             now,
         };
-        act(&mut self.state.alerts, context)
+        self.state.alerts.change(|alerts| act(alerts, context))
     }
 
     fn tell(&mut self, emitted: &Alert, outputs: &mut Outputs) {

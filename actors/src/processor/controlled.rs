@@ -22,7 +22,7 @@ impl Processor {
     ) -> Self {
         let mut processor = Self::new(robot_id, config);
         if control::partition_of(robot_id).is_some() {
-            processor.state.control = book.inherited();
+            processor.state.control = book.inherited().into();
         }
         if !control::is_robot(robot_id) {
             return processor.under(book);
@@ -122,7 +122,7 @@ impl Processor {
                 }
                 None => ControlRecord::read(topic, batch, row, false)?,
             };
-            self.state.control.take(record)?;
+            self.state.control.change(|control| control.take(record))?;
             // Who says it wants to see that it holds.
             outputs.urgent = true;
             return Ok(());

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use theatre_schemas::records::{Alert, Transition};
 
 use super::procedure_table::ProcedureTable;
-use super::row_batch::RowBatch;
-use super::{Batch, Outputs, Processor, RobotActor, RuleContext};
+use super::telemetry::{RowBatch, Telemetry};
+use super::{Outputs, Processor, RobotActor, RuleContext};
 use crate::registry::RobotRecord;
 use crate::rules::{Happened, INSTRUMENT_LIVES, Surroundings, Usage};
 
@@ -123,7 +123,7 @@ impl Processor {
     pub(super) fn pass_deadlines_to(
         &mut self,
         to: usize,
-        batch: &Batch,
+        message: &Telemetry<'_>,
         row_batch: &RowBatch,
         emission: &mut Emission,
         outputs: &mut Outputs,
@@ -137,34 +137,30 @@ impl Processor {
         if progress.is_empty() {
             return;
         }
-        let rules = self.config.rules.for_dataset(batch.dataset_index);
-        // A window that closes may begin something that is due in a row after it.
-        let by_row = rules.is_some_and(|rules| !rules.on_windows.is_empty());
         while emission.checked < to {
             let from = emission.checked;
-            let at = if by_row {
-                from
-            } else {
-                let deadline = self.next_deadline();
-                // What has stopped flapping may begin or end something that is due.
-                let quiet = self.state.alerts.next_quiet(&self.config.rules);
-                let is_due = |at: &usize| {
-                    deadline.is_some_and(|deadline| deadline < progress[*at])
-                        || self.watermark_at(clocks[*at]) >= quiet
-                };
-                let Some(due) = (from..to).find(is_due) else {
-                    emission.checked = to;
-                    return;
-                };
-                due
+            let deadline = self.next_deadline();
+            // What has stopped flapping may begin or end something that is due.
+            let quiet = self.state.alerts.next_quiet(&message.config.rules);
+            // A window that closes may begin something that is due in a row after it.
+            let first = clocks[emission.aggregated.min(from)];
+            let closes_at = self.judged_windows_close_at(message, first);
+            let is_due = |at: &usize| {
+                deadline.is_some_and(|deadline| deadline < progress[*at])
+                    || message.watermark_at(clocks[*at]) >= quiet
+                    || clocks[*at].0 >= closes_at
+            };
+            let Some(at) = (from..to).find(is_due) else {
+                emission.checked = to;
+                return;
             };
             if emission.aggregated <= at {
                 let stretch = emission.aggregated..=at;
                 let (rows, clocks) = (&rows[stretch.clone()], &clocks[stretch]);
-                self.aggregate_between_dues(batch, rows, clocks, outputs);
+                self.aggregate_between_dues(message, rows, clocks, outputs);
                 emission.aggregated = at + 1;
             }
-            let watermark = self.watermark_at(clocks[at]);
+            let watermark = message.watermark_at(clocks[at]);
             self.settle_alerts(watermark, outputs);
             self.pass_deadlines(progress[at], outputs);
             self.settle_alerts(watermark, outputs);

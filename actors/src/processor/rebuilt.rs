@@ -72,7 +72,8 @@ impl Processor {
         let stored: ProcessorState = state::decode(stored)?;
         self.state.positions = self.state.positions.highest(&stored.positions);
         if was_ticked {
-            self.state.alerts.wait_as(&stored.alerts);
+            let alerts = &mut self.state.alerts;
+            alerts.change(|alerts| alerts.wait_as(&stored.alerts));
         }
         let counted = |counters: &[Counters]| {
             let last = counters.iter().rposition(|counted| counted.total() > 0);

@@ -5,67 +5,13 @@ use theatre_schemas::records::Alert;
 
 use super::following::{Around, Emission};
 use super::row_order::{RowOrder, explain};
+use super::telemetry::{RowBatch, Telemetry};
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
 use crate::procedure::CaseRows;
-use crate::robot::{Columns, RobotActor, RuleContext};
+use crate::robot::RuleContext;
 use crate::time::EventTime;
-
-/// Accepted rows that procedures, rules and windows have not got yet.
-#[derive(Default)]
-pub(super) struct RowBatch {
-    pub(super) rows: Vec<u32>,
-    pub(super) clocks: Vec<EventTime>,
-    missing: Vec<i64>,
-    /// Up to which event time rules have judged all there is, after each row; empty unless rules
-    /// have deadlines.
-    pub(super) progress: Vec<i64>,
-    /// How many of the rows the rules that judge in event time have got.
-    judged: usize,
-    /// The alerts of those rules, each with the index of the row that let it go.
-    alerts: Vec<(usize, Alert)>,
-}
-
-impl RowBatch {
-    /// With room for so many rows.
-    fn with_capacity(rows: usize) -> Self {
-        Self {
-            rows: Vec::with_capacity(rows),
-            clocks: Vec::with_capacity(rows),
-            missing: Vec::with_capacity(rows),
-            ..Self::default()
-        }
-    }
-
-    /// Empties it, and keeps its room.
-    fn clear(&mut self) {
-        self.rows.clear();
-        self.clocks.clear();
-        self.missing.clear();
-        self.progress.clear();
-        self.judged = 0;
-        self.alerts.clear();
-    }
-
-    /// Has the rules that judge in event time judge the rows before this index, which are in order.
-    fn judge_to(
-        &mut self,
-        to: usize,
-        robot: &mut RobotActor,
-        context: RuleContext<'_>,
-        batch: &Batch,
-    ) {
-        let from = self.judged;
-        if from < to {
-            let (rows, clocks) = (&self.rows[from..to], &self.clocks[from..to]);
-            let alerts = robot.judge_in_order(context, batch, rows, clocks);
-            let alerts = alerts.into_iter().map(|(at, alert)| (from + at, alert));
-            self.alerts.extend(alerts);
-            self.judged = to;
-        }
-    }
-}
 
 impl Processor {
     pub(super) fn apply_telemetry(
@@ -75,68 +21,82 @@ impl Processor {
         rows: &[u32],
         outputs: &mut Outputs,
     ) {
-        let mut row_batch = RowBatch::with_capacity(rows.len());
         let config = self.config.clone();
-        let columns = Columns::of(batch);
+        let message = Telemetry::of(topic, batch, &config);
+        let mut row_batch = RowBatch::with_room(rows.len());
+        self.collect_rows(&message, rows, &mut row_batch, outputs);
+        self.flush_rows(&message, &mut row_batch, outputs);
+        row_batch.put_back();
+        let watermark = self.watermark();
+        self.state.procedures.settle(&config.indicators, watermark);
+    }
+
+    /// Judges rows one by one and collects those that are accepted, as long as nothing falls due.
+    fn collect_rows(
+        &mut self,
+        message: &Telemetry<'_>,
+        rows: &[u32],
+        row_batch: &mut RowBatch,
+        outputs: &mut Outputs,
+    ) {
+        let Telemetry {
+            topic,
+            batch,
+            columns,
+            config,
+            rules,
+        } = message;
         let mut last_procedure = None;
         let dataset = batch.dataset.name.as_str();
-        let rules = config.rules.for_dataset(batch.dataset_index);
-        let mut order = RowOrder::of(rules, &self.state.robot, dataset);
+        let mut order = RowOrder::of(*rules, &self.state.robot, dataset);
         let has_deadlines = config.rules.has_deadlines();
         let has_warm_up = config.rules.has_warm_up();
         let mut usage_due = self.usage_due();
         for row in rows {
             let at = *row as usize;
             let boot = has_warm_up.then(|| self.state.robot.boot());
-            match self.state.robot.judge(topic, &columns, at, &config.time) {
+            match self.state.robot.judge(*topic, columns, at, &config.time) {
                 Judgement::Apply { missing, in_order } => {
                     let clock = self.state.robot.clock();
                     if boot.is_some_and(|boot| self.state.robot.boot() != boot) {
                         // Rows before a start are judged before it is noted that there were others.
-                        self.flush_rows(topic, batch, &mut row_batch, outputs);
+                        self.flush_rows(message, row_batch, outputs);
                     }
                     let procedure = columns.procedure(at);
-                    if procedure != last_procedure
-                        && let Some(id) = procedure
-                    {
-                        self.on_procedure(id, clock, topic, batch, &mut row_batch, outputs);
+                    let is_other = procedure != last_procedure;
+                    if is_other && let Some(id) = procedure {
+                        self.on_procedure(id, clock, message, row_batch, outputs);
                     }
                     last_procedure = procedure;
-                    row_batch.rows.push(*row);
-                    row_batch.clocks.push(clock);
-                    row_batch.missing.push(missing);
+                    row_batch.push(*row, clock, missing, is_other);
                     if !order.takes(in_order, columns.times[at]) {
-                        self.judge_in_turn(topic, &columns, in_order, batch, &mut row_batch);
+                        self.judge_in_turn(message, in_order, row_batch);
                         order.refresh(&self.state.robot, dataset);
                     }
                     if has_deadlines {
                         row_batch.progress.push(self.progress(order.is_calm));
                     }
                     if clock.0 >= self.state.procedures.next_event().min(usage_due) {
-                        self.flush_rows(topic, batch, &mut row_batch, outputs);
+                        self.flush_rows(message, row_batch, outputs);
                         self.emit_due(clock.0, outputs);
                         usage_due = self.usage_due();
                         last_procedure = None;
                     }
                 }
                 Judgement::Duplicate => {
-                    self.state.counters[topic].duplicate += 1;
+                    self.state.counters[*topic].duplicate += 1;
                     if self.state.robot.began_anew() || self.state.robot.is_recording() {
-                        self.flush_rows(topic, batch, &mut row_batch, outputs);
+                        self.flush_rows(message, row_batch, outputs);
                         self.judge_again(batch, at, outputs);
                         order.refresh(&self.state.robot, dataset);
                     }
                 }
                 Judgement::Dead(reason) => {
-                    self.flush_rows(topic, batch, &mut row_batch, outputs);
-                    self.refuse(topic, batch, at, reason, outputs);
+                    self.flush_rows(message, row_batch, outputs);
+                    self.refuse(*topic, batch, at, reason, outputs);
                 }
             }
         }
-        self.flush_rows(topic, batch, &mut row_batch, outputs);
-        let watermark = self.watermark();
-        let procedures = &mut self.state.procedures;
-        procedures.settle(&config.indicators, watermark);
     }
 
     /// What is due at the robot's clock: outcomes, and the judgement of its usage.
@@ -165,19 +125,12 @@ impl Processor {
 
     /// Has the rules that judge in event time judge the rows before the last one, which are in
     /// order; the last one takes its turn.
-    fn judge_in_turn(
-        &mut self,
-        topic: TopicIndex,
-        columns: &Columns<'_>,
-        in_order: bool,
-        batch: &Batch,
-        row_batch: &mut RowBatch,
-    ) {
-        let config = self.config.clone();
+    fn judge_in_turn(&mut self, message: &Telemetry<'_>, in_order: bool, row_batch: &mut RowBatch) {
+        let Telemetry { topic, batch, .. } = *message;
         let context = RuleContext {
             robot_id: &self.robot_id,
-            rules: &config.rules,
-            policy: &config.time,
+            rules: &message.config.rules,
+            policy: &message.config.time,
             around: &Around {
                 record: &self.state.record,
                 procedures: &self.state.procedures,
@@ -186,7 +139,7 @@ impl Processor {
         let last = row_batch.rows.len() - 1;
         row_batch.judge_to(last, &mut self.state.robot, context, batch);
         let (row, clock) = (row_batch.rows[last] as usize, row_batch.clocks[last]);
-        let number = columns.sequence(row);
+        let number = message.columns.sequence(row);
         let number = number.map(|(boot, sequence)| (topic, boot, sequence));
         let robot = &mut self.state.robot;
         let alerts = robot.judge_in_turn(context, batch, row, (number, in_order), clock);
@@ -212,8 +165,7 @@ impl Processor {
     /// turn it was, and of instruments.
     fn flush_rows(
         &mut self,
-        topic: TopicIndex,
-        batch: &Batch,
+        message: &Telemetry<'_>,
         row_batch: &mut RowBatch,
         outputs: &mut Outputs,
     ) {
@@ -221,41 +173,50 @@ impl Processor {
             return;
         }
         #[cfg(any(test, feature = "test-hooks"))]
-        self.panic_if_asked(batch, &row_batch.rows);
-        self.state.counters[topic].applied += row_batch.rows.len() as u64;
-        self.feed_procedures(batch, row_batch);
-        let alerts = self.judge_rows(batch, row_batch);
+        self.panic_if_asked(message.batch, &row_batch.rows);
+        self.state.counters[message.topic].applied += row_batch.rows.len() as u64;
+        self.feed_procedures(message, row_batch);
+        let alerts = self.judge_rows(message, row_batch);
         let mut emission = Emission::default();
         let mut alerts = alerts.into_iter().peekable();
         while let Some((at, alert)) = alerts.next() {
-            self.pass_deadlines_to(at, batch, row_batch, &mut emission, outputs);
+            self.pass_deadlines_to(at, message, row_batch, &mut emission, outputs);
             // Of several alerts of one row only the first has rows before it.
             let from = emission.aggregated;
             let RowBatch { rows, clocks, .. } = &*row_batch;
             if from <= at {
                 let (rows, clocks) = (&rows[from..=at], &clocks[from..=at]);
-                self.aggregate_between_dues(batch, rows, clocks, outputs);
+                self.aggregate_between_dues(message, rows, clocks, outputs);
                 emission.aggregated = at + 1;
             }
             self.emit_alert(alert, outputs);
             if alerts.peek().is_none_or(|(next, _)| *next > at) {
-                self.settle_alerts(self.watermark_at(clocks[at]), outputs);
+                self.settle_alerts(message.watermark_at(clocks[at]), outputs);
             }
         }
         let end = row_batch.rows.len();
-        self.pass_deadlines_to(end, batch, row_batch, &mut emission, outputs);
+        self.pass_deadlines_to(end, message, row_batch, &mut emission, outputs);
         let RowBatch { rows, clocks, .. } = &*row_batch;
         let from = emission.aggregated;
-        self.aggregate_between_dues(batch, &rows[from..], &clocks[from..], outputs);
+        self.aggregate_between_dues(message, &rows[from..], &clocks[from..], outputs);
         if let Some(last) = clocks.last() {
-            self.settle_alerts(self.watermark_at(*last), outputs);
+            self.settle_alerts(message.watermark_at(*last), outputs);
         }
         row_batch.clear();
     }
 
     /// The alerts of collected rows, each with the index of the row that caused it, in row order.
-    fn judge_rows(&mut self, batch: &Batch, row_batch: &mut RowBatch) -> Vec<(usize, Alert)> {
-        let config = self.config.clone();
+    fn judge_rows(
+        &mut self,
+        message: &Telemetry<'_>,
+        row_batch: &mut RowBatch,
+    ) -> Vec<(usize, Alert)> {
+        let Telemetry {
+            batch,
+            columns,
+            config,
+            ..
+        } = message;
         self.state.record.operate(&row_batch.clocks);
         let context = RuleContext {
             robot_id: &self.robot_id,
@@ -274,7 +235,7 @@ impl Processor {
                 break;
             }
             let row = *row as usize;
-            let (time, append_time) = (batch.event_times()[row], batch.append_times[row]);
+            let (time, append_time) = (columns.times[row], columns.append_times[row]);
             let ended = robot.on_valid_record(context, time, append_time);
             alerts.extend(ended.into_iter().map(|alert| (at, alert)));
         }
@@ -292,37 +253,36 @@ impl Processor {
     }
 
     /// Runs of rows of one procedure.
-    fn feed_procedures(&mut self, batch: &Batch, row_batch: &RowBatch) {
-        let config = self.config.clone();
+    fn feed_procedures(&mut self, message: &Telemetry<'_>, row_batch: &RowBatch) {
+        let Telemetry {
+            batch,
+            columns,
+            config,
+            ..
+        } = message;
+        if batch.dataset.roles.procedure_id.is_none() {
+            return;
+        }
         let sources = config.indicators.get(&batch.dataset_index);
-        let columns = Columns::of(batch);
         let rows = &row_batch.rows;
         let (mut watermarks, mut numbers) = (Vec::new(), Vec::new());
         if sources.is_some() {
-            let bound_us = config.time.reorder_bound_us;
             let clocks = row_batch.clocks.iter();
-            watermarks.extend(clocks.map(|clock| clock.0.saturating_sub(bound_us)));
+            watermarks.extend(clocks.map(|clock| message.watermark_at(*clock)));
             numbers.extend(rows.iter().map(|row| columns.sequence(*row as usize)));
         }
-        let mut from = 0;
-        while from < rows.len() {
-            let id = columns.procedure(rows[from] as usize);
-            let run = rows[from..]
-                .iter()
-                .take_while(|row| columns.procedure(**row as usize) == id)
-                .count();
-            let to = from + run;
+        for run in row_batch.runs() {
+            let id = columns.procedure(rows[run.start] as usize);
             // A procedure that was finished and evicted is not there: its samples are the robot's
             // only.
             if let Some(procedure) = id.and_then(|id| self.state.procedures.get_mut(id)) {
-                let run = CaseRows {
-                    rows: &rows[from..to],
-                    watermarks: watermarks.get(from..to).unwrap_or_default(),
-                    numbers: numbers.get(from..to).unwrap_or_default(),
+                let of_case = CaseRows {
+                    rows: &rows[run.clone()],
+                    watermarks: watermarks.get(run.clone()).unwrap_or_default(),
+                    numbers: numbers.get(run.clone()).unwrap_or_default(),
                 };
-                procedure.add_samples(sources, batch, run, &row_batch.missing[from..to]);
+                procedure.add_samples(sources, batch, of_case, &row_batch.missing[run]);
             }
-            from = to;
         }
     }
 
@@ -333,12 +293,11 @@ impl Processor {
         &mut self,
         id: &str,
         clock: EventTime,
-        topic: TopicIndex,
-        batch: &Batch,
+        message: &Telemetry<'_>,
         row_batch: &mut RowBatch,
         outputs: &mut Outputs,
     ) {
-        let max = self.config.procedures_max;
+        let max = message.config.procedures_max;
         match self.state.procedures.get_mut(id) {
             Some(procedure) => {
                 if procedure.is_published() && procedure.due.is_none() {
@@ -350,7 +309,7 @@ impl Processor {
             }
             None => {
                 if self.state.procedures.is_full(max) {
-                    self.flush_rows(topic, batch, row_batch, outputs);
+                    self.flush_rows(message, row_batch, outputs);
                 }
                 self.state.procedures.get_or_insert(id, max);
             }

@@ -8,6 +8,7 @@ use crate::alerts::{Alerts, AlertsV4};
 use crate::control::{ControlState, ControlStateV4};
 use crate::outputs::Counters;
 use crate::position::Positions;
+use crate::rare::Rare;
 use crate::registry::{RegistryState, RobotRecord};
 use crate::robot::{RobotActor, RobotV1, RobotV3, RobotV4};
 use crate::state::{self, Body, StateError, Stored};
@@ -22,15 +23,15 @@ pub(super) struct ProcessorState {
     pub(super) entities: Entities,
     pub(super) record: RobotRecord,
     pub(super) registry: Option<Box<RegistryState>>,
-    pub(super) alerts: Alerts,
+    pub(super) alerts: Rare<Alerts>,
     /// Of the actor of what is said to all robots of a partition.
-    pub(super) control: ControlState,
+    pub(super) control: Rare<ControlState>,
 }
 
 /// What the actor of what is said to all robots of a partition remembers, and how far it has read.
 pub(crate) fn control_state(bytes: &[u8]) -> Result<(ControlState, Positions), StateError> {
     let state: ProcessorState = state::decode(bytes)?;
-    Ok((state.control, state.positions))
+    Ok((state.control.into_value(), state.positions))
 }
 
 /// Version 1: rules judged rows as they came, and a clock had no end.
@@ -132,8 +133,8 @@ impl Stored for ProcessorState {
                     entities: stored.entities,
                     record: stored.record,
                     registry: stored.registry,
-                    alerts: stored.alerts.into(),
-                    control: stored.control.into(),
+                    alerts: Alerts::from(stored.alerts).into(),
+                    control: ControlState::from(stored.control).into(),
                 })
             }
             5 => body.decode(),

@@ -4,10 +4,12 @@ mod entities;
 mod golden;
 mod kinds;
 mod life;
+mod memory;
 mod order;
 mod phases;
 mod recordings;
 mod registered;
+mod windowed;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

@@ -3,6 +3,7 @@
 use theatre_schemas::batch::Batch;
 
 use super::Processor;
+use super::telemetry::Telemetry;
 use crate::outputs::Outputs;
 use crate::time::EventTime;
 
@@ -12,23 +13,21 @@ impl Processor {
     /// own alerts come first, so what the watermark makes due behind it is left to the caller.
     pub(super) fn aggregate_between_dues(
         &mut self,
-        batch: &Batch,
+        message: &Telemetry<'_>,
         rows: &[u32],
         clocks: &[EventTime],
         outputs: &mut Outputs,
     ) {
-        let of_dataset = self.config.rules.for_dataset(batch.dataset_index);
-        // A window that closes may raise something, which is as old as the row that closes it.
-        let by_row = of_dataset.is_some_and(|rules| !rules.on_windows.is_empty());
+        let append_times = message.columns.append_times;
         let mut from = 0;
         while from < rows.len() {
-            let rules = &self.config.rules;
+            let rules = &message.config.rules;
             let due = self.state.alerts.next_due(rules);
             let quiet = self.state.alerts.next_quiet(rules);
-            let is_due = |at: &usize| batch.append_times[rows[*at] as usize] >= due;
-            let is_quiet = |at: &usize| self.watermark_at(clocks[*at]) >= quiet;
+            let is_due = |at: &usize| append_times[rows[*at] as usize] >= due;
+            let is_quiet = |at: &usize| message.watermark_at(clocks[*at]) >= quiet;
             if is_due(&from) {
-                self.note_now(batch.append_times[rows[from] as usize]);
+                self.note_now(append_times[rows[from] as usize]);
                 self.fall_due(outputs);
                 continue;
             }
@@ -39,21 +38,33 @@ impl Processor {
             if quiet != i64::MAX {
                 to = (from..to).find(is_quiet).map_or(to, |at| at + 1);
             }
-            if by_row {
-                to = from + 1;
-                self.note_now(batch.append_times[rows[from] as usize]);
+            if message.has_rules_on_windows() {
+                // A window that closes may raise something, which is as old as the row that closes it.
+                let closes_at = self.judged_windows_close_at(message, clocks[from]);
+                let may_close = |at: &usize| clocks[*at].0 >= closes_at;
+                to = (from..to).find(may_close).map_or(to, |at| at.max(from + 1));
+                for row in &rows[from..to] {
+                    self.note_now(append_times[*row as usize]);
+                }
             }
-            self.aggregate(batch, &rows[from..to], &clocks[from..to], outputs);
-            self.note_now(batch.append_times[rows[to - 1] as usize]);
+            self.aggregate(message.batch, &rows[from..to], &clocks[from..to], outputs);
+            self.note_now(append_times[rows[to - 1] as usize]);
             if to < rows.len() {
-                self.settle_alerts(self.watermark_at(clocks[to - 1]), outputs);
+                self.settle_alerts(message.watermark_at(clocks[to - 1]), outputs);
             }
             from = to;
         }
     }
 
-    pub(super) fn watermark_at(&self, clock: EventTime) -> i64 {
-        clock.0.saturating_sub(self.config.time.reorder_bound_us)
+    /// The robot's clock before which no window closes that rules judge, whatever rows come from
+    /// `clock` on, microseconds UTC; `i64::MAX` without such rules.
+    pub(super) fn judged_windows_close_at(&self, message: &Telemetry<'_>, clock: EventTime) -> i64 {
+        if !message.has_rules_on_windows() {
+            return i64::MAX;
+        }
+        let (config, dataset) = (message.config, &message.batch.dataset.name);
+        let robot = &self.state.robot;
+        robot.windows_close_at(&config.windows, &config.time, dataset, clock)
     }
 
     /// Adds rows to the windows and the sessions. Of what a row closes the windows come first.
@@ -98,6 +109,8 @@ impl Processor {
             clocks,
             &mut closed,
         );
-        self.emit_windows(&batch.dataset.name, closed, outputs);
+        if !closed.is_empty() {
+            self.emit_windows(&batch.dataset.name, closed, outputs);
+        }
     }
 }

@@ -50,4 +50,23 @@ impl RobotActor {
     pub(crate) fn note_heard(&mut self, at: Option<LogTime>) {
         self.last_seen = self.last_seen.max(at);
     }
+
+    /// Its fields: the name, what it takes in the robot, and what it takes of the heap by `weigh`,
+    /// which is given a way to make it once more; bytes.
+    #[cfg(test)]
+    pub(crate) fn weigh(
+        &self,
+        weigh: &dyn Fn(&dyn Fn() -> Box<dyn std::any::Any>) -> usize,
+    ) -> Vec<(&'static str, usize, usize)> {
+        macro_rules! fields {
+            ($($field:ident)*) => {
+                vec![$((
+                    stringify!($field),
+                    size_of_val(&self.$field),
+                    weigh(&|| Box::new(self.$field.clone())),
+                )),*]
+            };
+        }
+        fields!(numbers windows conditions waiting measures following starts feed last_event)
+    }
 }

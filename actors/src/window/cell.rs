@@ -189,8 +189,12 @@ pub(super) fn add_signals<C: AggregateCell, const WIDE: usize, const HALF: usize
     let count = cells.len().min(signals.width());
     let mut first = 0;
     while first < count {
-        let ahead = (first..count).take(WIDE);
-        let whole = ahead.take_while(|at| signals.is_whole(*at)).count();
+        let ahead = first..count.min(first + WIDE);
+        let whole = if signals.are_whole() {
+            ahead.len()
+        } else {
+            ahead.take_while(|at| signals.is_whole(*at)).count()
+        };
         let cells = &mut cells[first..];
         first += add_group::<C, WIDE>(cells, whole, (run, first), &extremes)
             .or_else(|| add_group::<C, HALF>(cells, whole, (run, first), &extremes))

@@ -28,6 +28,17 @@ impl Cells {
         cells
     }
 
+    /// Whether they are what [`Self::new`] makes of this.
+    pub fn are_of(&self, set: AggregateSet, signals: usize) -> bool {
+        let is_kind = matches!(
+            (self, set),
+            (Self::Basic(_), AggregateSet::Basic)
+                | (Self::Full(_), AggregateSet::Full)
+                | (Self::Sketch(..), AggregateSet::Sketch)
+        );
+        is_kind && self.signals() == signals
+    }
+
     /// Number of signals.
     pub fn signals(&self) -> usize {
         match self {

@@ -2,7 +2,7 @@
 
 use super::aggregate::SignalAggregate;
 use super::pane::Pane;
-use super::plan::WindowSpec;
+use super::plan::{WindowPlan, WindowSpec};
 use super::row::WindowRow;
 use super::spec::{BEFORE_ALL_TIME, Delays, SpecState, evict_at};
 use super::state::{NextDue, Windows, clamp_clock};
@@ -100,6 +100,23 @@ impl Windows {
         }
     }
 
+    /// The robot's clock before which no window closes and no fragment is finalised, whatever rows
+    /// come from `clock` on, microseconds UTC; the least where that is not known.
+    pub fn closes_at(&self, plan: &WindowPlan, clock: EventTime, reorder_bound_us: i64) -> i64 {
+        if !self.follows(plan) || self.watermark == BEFORE_ALL_TIME {
+            return i64::MIN;
+        }
+        let delays = self.delays(plan, reorder_bound_us);
+        // Rows may open windows that end sooner than those that are open, but none that has ended;
+        // and fragments, which wait for their time from then on.
+        let ends = (self.specs.iter())
+            .map(|state| state.spec.end_at_or_after(self.watermark.saturating_add(1)));
+        let window = ends.min().map(|end| end + delays.reorder_us);
+        let fragment = clamp_clock(clock) + delays.fragment_us;
+        let new = window.map_or(i64::MAX, |window| window.min(fragment));
+        new.min(self.next_due(delays))
+    }
+
     /// As [`Self::next_due`], computed from the state.
     pub(super) fn compute_next_due(&self, delays: Delays) -> i64 {
         let window = self.next_end().map(|end| end + delays.reorder_us);
@@ -182,7 +199,7 @@ impl Windows {
         });
         out.extend(rows);
         debug_assert!(out.len() > emitted, "a fragment covers a window");
-        self.recycle(fragment.pane.cells);
+        Self::recycle(fragment.pane.cells);
     }
 
     /// Drops the panes that no open window needs; they are the first ones.
@@ -195,7 +212,7 @@ impl Windows {
         });
         let dropped: Vec<Pane> = self.panes.drain(..unneeded).collect();
         for pane in dropped {
-            self.recycle(pane.cells);
+            Self::recycle(pane.cells);
         }
     }
 }

@@ -9,6 +9,12 @@ use super::sketch::Sketch;
 /// First byte of an encoded row.
 const ROW_VERSION: u8 = 1;
 
+/// About what a row takes before its signals and for each of them, bytes: numbers have as many as
+/// they need.
+const HEAD_BYTES: usize = 32;
+const BASIC_BYTES: usize = 27;
+const FULL_BYTES: usize = 72;
+
 /// One revision of one window of one robot. Revision 0 holds what was in time, each later one only
 /// what a fragment added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,8 +67,12 @@ impl WindowRow {
                 .map(|signal| StoredSignal::of(signal, self.start_us))
                 .collect(),
         };
-        postcard::to_extend(&stored, vec![ROW_VERSION])
-            .expect("writing plain data to memory cannot fail")
+        let is_full = self.signals.iter().any(SignalAggregate::is_full);
+        let of_signal = if is_full { FULL_BYTES } else { BASIC_BYTES };
+        let room = HEAD_BYTES + self.window.len() + self.signals.len() * of_signal;
+        let mut bytes = Vec::with_capacity(room);
+        bytes.push(ROW_VERSION);
+        postcard::to_extend(&stored, bytes).expect("writing plain data to memory cannot fail")
     }
 
     /// Reads [`Self::encode`]'s bytes.

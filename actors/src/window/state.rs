@@ -1,5 +1,7 @@
 //! The windows of one robot and one dataset: open panes, open fragments, revision numbers.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 
@@ -10,6 +12,9 @@ use super::row::WindowRow;
 use super::run::PaneRun;
 use super::spec::{BEFORE_ALL_TIME, Delays, SpecState, SpecStateV1};
 use crate::time::EventTime;
+
+/// Up to so many open panes, the memory is just that of the panes.
+const EXACT_PANES_MAX: usize = 2;
 
 /// Open panes and fragments of one robot and one dataset; signals by index in its `signals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,8 +70,12 @@ impl From<WindowsV1> for Windows {
 pub(super) struct Scratch {
     /// When something falls due next; absent: it has to be found anew.
     pub due: Option<NextDue>,
-    /// Cells of the last pane that was dropped, for the next one.
-    pub spare: Option<Cells>,
+}
+
+thread_local! {
+    /// The cells of the pane that was dropped last on this thread, of whichever robot, for the next
+    /// one: they are empty, but have their memory.
+    static SPARE: Cell<Option<Cells>> = const { Cell::new(None) };
 }
 
 impl PartialEq for Scratch {
@@ -181,7 +190,6 @@ impl Windows {
             return;
         }
         self.signals = signals;
-        self.scratch.spare = None;
         for pane in self
             .panes
             .iter_mut()
@@ -230,14 +238,7 @@ impl Windows {
     /// row is lost. The state of a kind of window that both plans have is kept, so that late rows
     /// go on correcting its windows.
     fn adopt_plan(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
-        let unchanged = self.aggregates == plan.aggregates()
-            && self.specs.len() == plan.specs().len()
-            && self
-                .specs
-                .iter()
-                .zip(plan.specs())
-                .all(|(mine, theirs)| mine.spec == *theirs);
-        if unchanged {
+        if self.follows(plan) {
             return;
         }
         self.close_all(out);
@@ -253,7 +254,18 @@ impl Windows {
         self.scratch = Scratch::default();
     }
 
-    fn delays(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Delays {
+    /// Whether its windows are those of a plan.
+    pub(super) fn follows(&self, plan: &WindowPlan) -> bool {
+        self.aggregates == plan.aggregates()
+            && self.specs.len() == plan.specs().len()
+            && self
+                .specs
+                .iter()
+                .zip(plan.specs())
+                .all(|(mine, theirs)| mine.spec == *theirs)
+    }
+
+    pub(super) fn delays(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Delays {
         let reorder_us = reorder_bound_us.clamp(0, WAIT_LIMIT_US);
         Delays {
             reorder_us,
@@ -282,16 +294,15 @@ impl Windows {
         1 + more.count()
     }
 
-    pub(super) fn recycle(&mut self, mut cells: Cells) {
+    pub(super) fn recycle(mut cells: Cells) {
         cells.clear();
-        self.scratch.spare = Some(cells);
+        SPARE.set(Some(cells));
     }
 
-    fn new_pane(&mut self, start: i64) -> Pane {
-        let cells = self
-            .scratch
-            .spare
-            .take()
+    fn new_pane(&self, start: i64) -> Pane {
+        let spare = SPARE.take();
+        let cells = spare
+            .filter(|cells| cells.are_of(self.aggregates, self.signals))
             .unwrap_or_else(|| Cells::new(self.aggregates, self.signals));
         Pane {
             start,
@@ -320,6 +331,10 @@ impl Windows {
             Ok(at) => at,
             Err(at) => {
                 let pane = self.new_pane(origin);
+                // Of tumbling windows one is open, seldom two.
+                if self.panes.len() < EXACT_PANES_MAX {
+                    self.panes.reserve_exact(1);
+                }
                 self.panes.insert(at, pane);
                 self.scratch.due = Some(NextDue {
                     delays,

@@ -87,12 +87,15 @@ impl BatchBuilder {
     fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
         let row = self.offsets.len();
         let mut cursor = Cursor::new(datum);
-        self.signals.begin_row();
+        if !plan.has_row {
+            self.signals.begin_row();
+        }
         let mut sink = RowSink {
             dataset: &self.dataset,
             signals: &mut self.signals,
             columns: &mut self.columns,
             pseudonyms: &self.pseudonyms,
+            row,
         };
         sink.run(&plan.ops, &mut cursor)?;
         if cursor.left() > 0 {
@@ -102,27 +105,19 @@ impl BatchBuilder {
         }
         sink.append_nulls(&plan.absent);
         let roles = self.dataset.roles;
-        let robot = &self.columns[roles.robot_id];
-        let named = robot.nulls.last() != Some(&(row as u32))
-            && matches!(&robot.values, ColumnValues::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
-        if !named {
+        let Some(robot) = self.columns[roles.robot_id]
+            .last_text(row)
+            .filter(|id| !id.is_empty())
+        else {
             return Err(DecodeError::Unroutable { what: "robot_id" });
+        };
+        if robot.first() == Some(&b'@') {
+            self.check_reserved(robot)?;
         }
-        self.check_reserved(row)?;
-        let names = [
-            ("robot_id", Some(roles.robot_id)),
-            ("procedure_id", roles.procedure_id),
-        ];
-        for (what, column) in names
-            .into_iter()
-            .filter_map(|(what, column)| Some((what, column?)))
-        {
-            if let ColumnValues::Utf8 { ends, .. } = &self.columns[column].values {
-                let bytes = (ends[row + 1] - ends[row]) as usize;
-                if bytes > ID_BYTES_MAX {
-                    return Err(DecodeError::NameTooLong { what, bytes });
-                }
-            }
+        check_length("robot_id", robot)?;
+        let procedure = roles.procedure_id.map(|column| &self.columns[column]);
+        if let Some(procedure) = procedure.and_then(|column| column.last_text(row)) {
+            check_length("procedure_id", procedure)?;
         }
         if self.columns[roles.event_time].nulls.last() == Some(&(row as u32)) {
             return Err(DecodeError::Unroutable { what: "event_time" });
@@ -131,13 +126,9 @@ impl BatchBuilder {
     }
 
     /// Refuses a robot that is called as the actors of facilities, surgeons and models are.
-    fn check_reserved(&self, row: usize) -> Result<(), DecodeError> {
-        let ColumnValues::Utf8 { ends, bytes } = &self.columns[self.dataset.roles.robot_id].values
-        else {
-            return Ok(());
-        };
-        let id = &bytes[ends[row] as usize..ends[row + 1] as usize];
-        if id.first() != Some(&b'@') || self.dataset.kind.entity().is_some() {
+    #[cold]
+    fn check_reserved(&self, id: &[u8]) -> Result<(), DecodeError> {
+        if self.dataset.kind.entity().is_some() {
             return Ok(());
         }
         let of_partitions = (!self.dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
@@ -182,12 +173,24 @@ impl BatchBuilder {
     }
 }
 
+/// Refuses an id that is longer than a key may be.
+#[inline]
+fn check_length(what: &'static str, id: &[u8]) -> Result<(), DecodeError> {
+    let bytes = id.len();
+    if bytes > ID_BYTES_MAX {
+        return Err(DecodeError::NameTooLong { what, bytes });
+    }
+    Ok(())
+}
+
 /// Appends the values of one datum to the columns.
 struct RowSink<'a> {
     dataset: &'a Dataset,
     signals: &'a mut SignalRows,
     columns: &'a mut [Column],
     pseudonyms: &'a Pseudonyms,
+    /// Its row.
+    row: usize,
 }
 
 impl RowSink<'_> {
@@ -200,8 +203,9 @@ impl RowSink<'_> {
                     let bytes = cursor.take(8 * count)?;
                     self.signals.set_run(*first, bytes);
                 }
+                Op::Row(count) => self.signals.push_row(cursor.take(8 * count)?),
                 Op::Long(column) => self.integer(*column, cursor.long()?)?,
-                Op::String(column) => self.string(*column, cursor.string()?),
+                Op::String(column) => self.string(*column, cursor.text()?),
                 Op::Union(branches) => {
                     let branch = cursor.long()?;
                     let branch = usize::try_from(branch)
@@ -209,8 +213,13 @@ impl RowSink<'_> {
                         .and_then(|index| branches.get(index));
                     let (ops, others) =
                         branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?;
-                    self.run(ops, cursor)?;
-                    self.append_nulls(others);
+                    // The branch of a value has no others, that of null no ops.
+                    if !ops.is_empty() {
+                        self.run(ops, cursor)?;
+                    }
+                    if !others.is_empty() {
+                        self.append_nulls(others);
+                    }
                 }
                 other => self.run_rare(other, cursor)?,
             }
@@ -257,12 +266,14 @@ impl RowSink<'_> {
                     .and_then(Option::as_deref);
                 self.string(
                     *column,
-                    symbol.ok_or_else(|| cursor.malformed("an enum has no such symbol"))?,
+                    symbol
+                        .ok_or_else(|| cursor.malformed("an enum has no such symbol"))?
+                        .as_bytes(),
                 );
             }
             Op::Array(elements) => self.array(elements, cursor)?,
             Op::Skip(skip) => skip_value(skip, cursor)?,
-            Op::Signals(..) | Op::Long(_) | Op::String(_) | Op::Union(_) => {
+            Op::Signals(..) | Op::Row(_) | Op::Long(_) | Op::String(_) | Op::Union(_) => {
                 unreachable!("handled by run")
             }
         }
@@ -355,12 +366,14 @@ impl RowSink<'_> {
     }
 
     #[inline]
-    fn string(&mut self, column: usize, value: &str) {
+    fn string(&mut self, column: usize, value: &[u8]) {
         let column = &mut self.columns[column];
         match &column.person {
-            None => column.append(value.as_bytes()),
+            None => column.append(value),
             Some(domain) => {
-                let pseudonym = self.pseudonyms.pseudonym(domain, value);
+                // Valid UTF-8, so nothing is lost.
+                let value = String::from_utf8_lossy(value);
+                let pseudonym = self.pseudonyms.pseudonym(domain, &value);
                 column.append(pseudonym.as_bytes());
             }
         }
@@ -374,7 +387,7 @@ impl RowSink<'_> {
         for column in columns {
             match self.columns[*column].values {
                 ColumnValues::Signal(signal) => self.signals.set_missing(signal),
-                _ => self.columns[*column].append_null(),
+                _ => self.columns[*column].append_null(self.row),
             }
         }
     }

@@ -104,8 +104,10 @@ impl Column {
         }
     }
 
-    pub(super) fn append_null(&mut self) {
-        self.nulls.push(self.len() as u32);
+    /// Appends a null as this row.
+    pub(super) fn append_null(&mut self, row: usize) {
+        debug_assert_eq!(row, self.len());
+        self.nulls.push(row as u32);
         match &mut self.values {
             ColumnValues::Signal(_) => {}
             ColumnValues::Boolean(values) => values.push(false),
@@ -119,6 +121,18 @@ impl Column {
                 ends.push(bytes.len() as i32)
             }
         }
+    }
+
+    /// The bytes of a text in the last row, which is this one; `None` for a null and in any other
+    /// column.
+    #[inline]
+    pub(super) fn last_text(&self, row: usize) -> Option<&[u8]> {
+        let ColumnValues::Utf8 { ends, bytes } = &self.values else {
+            return None;
+        };
+        let [from, to] = *ends.last_chunk::<2>()?;
+        let is_null = self.nulls.last() == Some(&(row as u32));
+        bytes.get(from as usize..to as usize).filter(|_| !is_null)
     }
 
     fn len(&self) -> usize {

@@ -108,10 +108,15 @@ impl<'a> Cursor<'a> {
         self.take(length)
     }
 
+    /// The bytes of a string, which are valid UTF-8.
     #[inline]
-    pub(super) fn string(&mut self) -> Result<&'a str, DecodeError> {
+    pub(super) fn text(&mut self) -> Result<&'a [u8], DecodeError> {
         let bytes = self.length_prefixed()?;
-        std::str::from_utf8(bytes).map_err(|_| self.malformed("a string is not valid UTF-8"))
+        // Nearly every string is an id: eight bytes at once say that it is ASCII.
+        if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
+            return Err(self.malformed("a string is not valid UTF-8"));
+        }
+        Ok(bytes)
     }
 
     /// The number of items in the next block of an array or map, 0 at its end.

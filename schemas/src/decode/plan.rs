@@ -19,6 +19,8 @@ pub(super) enum Op {
     Double(usize),
     /// Consecutive doubles: the first signal and their number; they are as many signals in a row.
     Signals(usize, usize),
+    /// The same, of so many signals, where these are all that a row has.
+    Row(usize),
     String(usize),
     Bytes(usize),
     /// Column and size in bytes.
@@ -57,6 +59,8 @@ pub struct DecodePlan {
     pub(super) ops: Vec<Op>,
     /// Columns that the writer's schema does not have.
     pub(super) absent: Vec<usize>,
+    /// An op adds the row of signals at once: it need not be begun.
+    pub(super) has_row: bool,
 }
 
 impl DecodePlan {
@@ -92,8 +96,29 @@ impl DecodePlan {
                 });
             }
         }
-        Ok(Self { ops, absent })
+        let has_row = join_row(&mut ops, dataset.signals.len());
+        Ok(Self {
+            ops,
+            absent,
+            has_row,
+        })
     }
+}
+
+/// Makes one op of the doubles that are all signals of a row, if the writer has them one after the
+/// other; says whether it has.
+fn join_row(ops: &mut [Op], signals: usize) -> bool {
+    let is_run = |op: &Op| matches!(op, Op::Signals(..));
+    let only = ops.iter().position(is_run);
+    let only = only.filter(|at| !ops[at + 1..].iter().any(is_run));
+    let Some(Op::Signals(0, count)) = only.map(|at| &ops[at]) else {
+        return false;
+    };
+    let is_row = *count == signals;
+    if let Some(at) = only.filter(|_| is_row) {
+        ops[at] = Op::Row(signals);
+    }
+    is_row
 }
 
 /// Compiles a writer's schema, field by field, in the order of the bytes.

@@ -511,6 +511,109 @@ fn event_times_in_other_units_have_the_same_range() {
     assert_eq!(results, [Ok(()), Ok(())]);
 }
 
+const DOUBLES: &str = r#"{"type":"record","name":"Doubles","fields":[
+  {"name":"robot_id","type":"string"},
+  {"name":"event_time","type":{"type":"long","logicalType":"timestamp-micros"}},
+  {"name":"one","type":"double"},
+  {"name":"two","type":"double"},
+  {"name":"tail","type":"string"}]}"#;
+
+#[test]
+fn signals_read_at_once_are_what_was_written_and_a_bad_record_leaves_none_of_its_own() {
+    let declaration = Declaration {
+        dataset: "doubles".to_owned(),
+        kind: DatasetKind::Telemetry,
+        paths: FieldPaths::default(),
+    };
+    let dataset = Arc::new(declaration.dataset(DOUBLES).unwrap());
+    let plan = DecodePlan::compile(DOUBLES, &dataset).unwrap();
+    assert!(plan.has_row);
+    let parted = DOUBLES.replace(
+        r#"{"name":"two","type":"double"},
+  {"name":"tail","type":"string"}"#,
+        r#"{"name":"tail","type":"string"},
+  {"name":"two","type":"double"}"#,
+    );
+    let parted_plan = DecodePlan::compile(&parted, &dataset).unwrap();
+    assert!(!parted_plan.has_row);
+    let write = |json: &str, one: f64, two: f64, tail: &[u8]| {
+        let mut fields = vec![("one", one.to_le_bytes().to_vec())];
+        let text = [&[tail.len() as u8 * 2], tail].concat();
+        fields.push(("two", two.to_le_bytes().to_vec()));
+        fields.push(("tail", text));
+        fields.sort_by_key(|(name, _)| json.find(&format!(r#""{name}""#)));
+        let mut datum = vec![2, b'r', 0];
+        datum.extend(fields.into_iter().flat_map(|(_, bytes)| bytes));
+        datum
+    };
+    let mut builder = BatchBuilder::new(dataset, 0, Arc::new(Pseudonyms::new([7; 32])));
+    let malformed = Err(DecodeError::Malformed {
+        at: 22,
+        what: "a string is not valid UTF-8",
+    });
+    let cut = write(DOUBLES, f64::NAN, 0.0, "é".as_bytes());
+    for (plan, datum, result) in [
+        (&plan, write(DOUBLES, 1.0, -0.0, b"a"), Ok(())),
+        (
+            &plan,
+            cut[..15].to_vec(),
+            Err(DecodeError::Truncated { at: 15 }),
+        ),
+        (
+            &plan,
+            cut[..21].to_vec(),
+            Err(DecodeError::Truncated { at: 21 }),
+        ),
+        (
+            &plan,
+            write(DOUBLES, f64::NAN, 0.0, &[0xc3, 0x28]),
+            malformed,
+        ),
+        (&plan, cut, Ok(())),
+        (
+            &parted_plan,
+            write(&parted, 2.0, 3.0, "ü".as_bytes()),
+            Ok(()),
+        ),
+        (&plan, write(DOUBLES, 4.0, f64::INFINITY, b""), Ok(())),
+    ] {
+        assert_eq!(builder.push(plan, &datum, 0, 0), result);
+    }
+    let batch = builder.finish().unwrap();
+    let bits = |values: &[f64]| {
+        values
+            .iter()
+            .map(|value| value.to_bits())
+            .collect::<Vec<_>>()
+    };
+    let expected = [1.0, -0.0, f64::NAN, 0.0, 2.0, 3.0, 4.0, f64::INFINITY];
+    assert_eq!(bits(batch.signals.values()), bits(&expected));
+    assert_eq!(
+        [0, 1].map(|signal| batch.signals.is_whole(signal)),
+        [false, false]
+    );
+    let tail = batch.dataset.column("tail").unwrap();
+    let tails: Vec<_> = (0..4).map(|row| batch.text(tail, row).unwrap()).collect();
+    assert_eq!(tails, ["a", "é", "ü", ""]);
+    // What was taken back does not show.
+    assert!(
+        builder
+            .push(&plan, &write(DOUBLES, f64::NAN, 0.0, &[0xff]), 0, 0)
+            .is_err()
+    );
+    assert!(
+        builder
+            .push(&plan, &write(DOUBLES, 1.0, 2.0, b""), 0, 0)
+            .is_ok()
+    );
+    let batch = builder.finish().unwrap();
+    assert_eq!(bits(batch.signals.values()), bits(&[1.0, 2.0]));
+    assert_eq!(
+        [0, 1].map(|signal| batch.signals.is_whole(signal)),
+        [true, true]
+    );
+}
+
 #[test]
 fn an_array_longer_than_declared_is_refused() {
     let registry = registry();

@@ -24,7 +24,7 @@ pub(super) fn action(offset: u64, action: &str, fields: &[(&str, Value)]) -> Arc
 }
 
 /// The same samples, appended at so many seconds.
-fn appended(batch: &Batch, at: &[i64]) -> Batch {
+pub(super) fn appended(batch: &Batch, at: &[i64]) -> Batch {
     let times = at.iter().map(|at| NOW + at * S).collect();
     Batch::new(
         batch.dataset.clone(),

@@ -152,7 +152,8 @@ fn said_processor() -> Processor {
         fields.push(("actor", text("dana")));
         let batch = record(subject, offset as u64, NOW + 80 * S, &fields);
         let read = ControlRecord::read(9, &batch, 0, offset == 1).unwrap();
-        processor.state.control.take(read).unwrap();
+        let control = &mut processor.state.control;
+        control.change(|control| control.take(read)).unwrap();
     }
     processor
 }

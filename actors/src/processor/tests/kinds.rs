@@ -9,7 +9,7 @@ use super::*;
 use crate::instrument::{InstrumentColumns, InstrumentSpec};
 
 /// A rule as a rule file has it.
-fn read(id: &str, more: serde_json::Value) -> RuleSpec {
+pub(super) fn read(id: &str, more: serde_json::Value) -> RuleSpec {
     let mut rule = json!({"id": id, "priority": "medium"});
     let fields = rule.as_object_mut().unwrap();
     fields.extend(more.as_object().unwrap().clone());

@@ -12,6 +12,7 @@ mod recount;
 mod topic;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +24,7 @@ use theatre_actors::processor::{Processor, ProcessorConfig};
 use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{AggregateSet, WindowPlan, WindowSpec};
+use theatre_schemas::batch::Batch;
 use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::framing;
 use theatre_schemas::pseudonym::Pseudonyms;
@@ -130,30 +132,37 @@ fn aggregate_set(text: &str) -> Result<AggregateSet, String> {
         .map_err(|_| format!("'{text}' is none of basic, full, sketch"))
 }
 
-/// Framed records one after another.
+/// Framed records one after another: about the first record of each robot, those that follow, and
+/// the closing one of each.
 struct Messages {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each begins, and the end of the last one.
+    bounds: Vec<usize>,
+    robots: usize,
 }
 
 impl Messages {
     fn make(records: u64, robots: u64) -> Self {
         let mut messages = Self {
             bytes: Vec::with_capacity(records as usize * 140),
-            ends: Vec::with_capacity(records as usize),
+            bounds: Vec::with_capacity(records as usize + 1),
+            robots: robots as usize,
         };
+        messages.bounds.push(0);
         for sample in Fleet::new(1, robots, records) {
             fleet::encode(&sample, &mut messages.bytes);
-            messages.ends.push(messages.bytes.len());
+            messages.bounds.push(messages.bytes.len());
         }
         messages
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(from, to)| &self.bytes[from..*to])
+    fn len(&self) -> usize {
+        self.bounds.len() - 1
+    }
+
+    fn part(&self, part: Range<usize>) -> impl ExactSizeIterator<Item = &[u8]> {
+        let bounds = self.bounds[part.start..=part.end].windows(2);
+        bounds.map(|bounds| &self.bytes[bounds[0]..bounds[1]])
     }
 }
 
@@ -206,8 +215,7 @@ fn config(
     ))
 }
 
-/// One pass over all messages. Never inlined: `tests/speed` counts its instructions by its name.
-#[inline(never)]
+/// One pass over all messages.
 fn measure(
     name: &str,
     messages: &Messages,
@@ -215,92 +223,142 @@ fn measure(
     (aggregates, rules): (AggregateSet, usize),
 ) -> Result<Vec<serde_json::Value>, Failure> {
     let registry = Registry::builtin();
-    let config = config(&registry, (aggregates, rules))?;
-    let writer = registry
-        .lookup(1)
-        .ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
-    let dataset = registry.datasets().get(writer.dataset_index).clone();
-    let mut builder = BatchBuilder::new(
-        dataset,
-        writer.dataset_index,
-        Arc::new(Pseudonyms::new([0; 32])),
-    );
-    let mut host = ProcessorHost::default();
-    let mut slots: HashMap<String, usize, foldhash::fast::RandomState> = HashMap::default();
-    let (mut windows, mut alerts, mut offset) = (0_u64, 0_u64, 0_u64);
+    let mut core = Core::new(&registry, (aggregates, rules))?;
+    let end = messages.len().saturating_sub(messages.robots);
+    let ticks = messages.robots.min(end)..end;
     let (begun, cpu) = (Instant::now(), process::cpu_seconds()?);
-    let mut iter = messages.iter().peekable();
-    while iter.peek().is_some() {
-        for message in iter.by_ref().take(batch.max(1)) {
-            let (id, datum) =
-                framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
-            let writer = registry
-                .lookup(id)
-                .ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
-            builder
-                .push(&writer.plan, datum, offset, fleet::START_US + (1 << 50))
-                .map_err(|error| Failure::Failed(error.to_string()))?;
-            offset += 1;
+    core.take(messages, 0..ticks.start, batch)?;
+    go_on(&mut core, messages, ticks, batch)?;
+    core.take(messages, end..messages.len(), batch)?;
+    let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds()? - cpu);
+    Ok(vec![
+        json!(name),
+        json!(rules),
+        json!(core.records),
+        json!((core.records as f64 / elapsed) as u64),
+        json!(cpu * 1e6 / core.records as f64),
+        json!(core.windows),
+        json!(core.alerts),
+    ])
+}
+
+/// The messages after the first tick and before the closing ones: what goes on once robots are there.
+/// Never inlined: `tests/speed` counts its instructions by its name.
+#[inline(never)]
+fn go_on(
+    core: &mut Core<'_>,
+    messages: &Messages,
+    part: Range<usize>,
+    batch: usize,
+) -> Result<(), Failure> {
+    core.take(messages, part, batch)
+}
+
+/// What works on the messages, and what came of it.
+struct Core<'a> {
+    registry: &'a Registry,
+    config: Arc<ProcessorConfig>,
+    builder: BatchBuilder,
+    host: ProcessorHost,
+    slots: HashMap<String, usize, foldhash::fast::RandomState>,
+    records: u64,
+    windows: u64,
+    alerts: u64,
+}
+
+impl<'a> Core<'a> {
+    fn new(registry: &'a Registry, rules: (AggregateSet, usize)) -> Result<Self, Failure> {
+        let writer = registry
+            .lookup(1)
+            .ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
+        let dataset = registry.datasets().get(writer.dataset_index).clone();
+        let pseudonyms = Arc::new(Pseudonyms::new([0; 32]));
+        Ok(Self {
+            registry,
+            config: config(registry, rules)?,
+            builder: BatchBuilder::new(dataset, writer.dataset_index, pseudonyms),
+            host: ProcessorHost::default(),
+            slots: HashMap::default(),
+            records: 0,
+            windows: 0,
+            alerts: 0,
+        })
+    }
+
+    /// Decodes, routes and applies a part of the messages, so many at a time.
+    fn take(
+        &mut self,
+        messages: &Messages,
+        part: Range<usize>,
+        batch: usize,
+    ) -> Result<(), Failure> {
+        let mut left = messages.part(part);
+        while left.len() > 0 {
+            for message in left.by_ref().take(batch.max(1)) {
+                self.decode(message)?;
+            }
+            let Some(columns) = self.builder.finish() else {
+                break;
+            };
+            let work = self.route(&Arc::new(columns));
+            for (_, reply) in self.host.deliver(work) {
+                let Reply::Applied { outputs } = reply else {
+                    return Err(Failure::Failed("a processor panicked".to_owned()));
+                };
+                let of_kind = |kind| {
+                    let outputs = outputs.events.iter();
+                    outputs.filter(|output| output.kind == kind).count() as u64
+                };
+                self.windows += of_kind(OutputKind::Window);
+                self.alerts += of_kind(OutputKind::Alert);
+            }
         }
-        let Some(columns) = builder.finish() else {
-            break;
-        };
-        let columns = Arc::new(columns);
-        let mut work: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
+        Ok(())
+    }
+
+    fn decode(&mut self, message: &[u8]) -> Result<(), Failure> {
+        let (id, datum) =
+            framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
+        let writer = self
+            .registry
+            .lookup(id)
+            .ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
+        let append_time = fleet::START_US + (1 << 50);
+        self.builder
+            .push(&writer.plan, datum, self.records, append_time)
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// The rows of each robot; one that is new gets a processor.
+    fn route(&mut self, columns: &Arc<Batch>) -> Vec<(usize, Vec<Segment>)> {
+        let mut work: Vec<Vec<u32>> = vec![Vec::new(); self.slots.len()];
         for row in 0..columns.len() {
             let robot = columns.robot_id(row);
-            let slot = match slots.get(robot) {
+            let slot = match self.slots.get(robot) {
                 Some(slot) => *slot,
                 None => {
-                    let slot = slots.len();
-                    slots.insert(robot.to_owned(), slot);
-                    host.insert(slot, Processor::new(robot, config.clone()));
+                    let slot = self.slots.len();
+                    self.slots.insert(robot.to_owned(), slot);
+                    let processor = Processor::new(robot, self.config.clone());
+                    self.host.insert(slot, processor);
                     work.push(Vec::new());
                     slot
                 }
             };
             work[slot].push(row as u32);
         }
-        let work = work
-            .into_iter()
-            .enumerate()
-            .filter(|(_, rows)| !rows.is_empty());
-        let work = work
+        let work = work.into_iter().enumerate();
+        work.filter(|(_, rows)| !rows.is_empty())
             .map(|(slot, rows)| {
-                (
-                    slot,
-                    vec![Segment {
-                        topic: 0,
-                        batch: columns.clone(),
-                        rows: rows.into(),
-                    }],
-                )
+                let segment = Segment {
+                    topic: 0,
+                    batch: columns.clone(),
+                    rows: rows.into(),
+                };
+                (slot, vec![segment])
             })
-            .collect();
-        for (_, reply) in host.deliver(work) {
-            let Reply::Applied { outputs } = reply else {
-                return Err(Failure::Failed("a processor panicked".to_owned()));
-            };
-            windows += outputs
-                .events
-                .iter()
-                .filter(|output| output.kind == OutputKind::Window)
-                .count() as u64;
-            alerts += outputs
-                .events
-                .iter()
-                .filter(|output| output.kind == OutputKind::Alert)
-                .count() as u64;
-        }
+            .collect()
     }
-    let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds()? - cpu);
-    Ok(vec![
-        json!(name),
-        json!(rules),
-        json!(offset),
-        json!((offset as f64 / elapsed) as u64),
-        json!(cpu * 1e6 / offset as f64),
-        json!(windows),
-        json!(alerts),
-    ])
 }
