@@ -189,6 +189,10 @@ impl CommittedPosition {
 impl Publisher {
     /// One transaction. Returns the records that the broker refused: when there are any, nothing was
     /// published.
+    ///
+    /// The position is sent while the records are on their way. librdkafka asks only that a
+    /// transaction is under way for that; the position is registered with the coordinator and the
+    /// group beside the records' partitions, and commit and abort decide of both.
     fn attempt(
         &self,
         producer: &Producer,
@@ -200,28 +204,33 @@ impl Publisher {
         let all = records
             .iter()
             .map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
-        let outcome = producer::send_all(producer, all);
-        if !outcome.failed.is_empty() {
-            // Errors that are not of single records.
-            let fatal = outcome
-                .failed
-                .iter()
-                .map(|(_, code)| *code)
-                .filter(|code| !is_of_record(*code));
-            if let Some(code) = producer::cause(fatal) {
-                return Err(KafkaError::MessageProduction(code));
-            }
+        let sending = producer::send(producer, all);
+        let sent = match self.send_position(producer, position) {
+            // Fenced, or of unknown outcome: the producer cannot be used again, so nobody needs to
+            // know what becomes of the records.
+            Err(error) if !asks_for_abort(&error) => return Err(error),
+            sent => sent,
+        };
+        // Also before an abort, which waits for the deliveries and does not serve them. A transaction
+        // that has failed has given up what was not sent.
+        let outcome = sending.wait(producer);
+        let refused = refused(outcome.failed, sent)?;
+        if refused.is_empty() {
+            producer.commit_transaction(Duration::from_secs(30))?;
+        } else {
             producer.abort_transaction(REQUEST_TIMEOUT)?;
-            return Ok(outcome.failed);
         }
+        Ok(refused)
+    }
+
+    /// Makes the position a part of the transaction.
+    fn send_position(&self, producer: &Producer, position: u64) -> KafkaResult<()> {
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&self.committed.topic, 0, Offset::Offset(position as i64))?;
         if let Some(mut element) = offsets.find_partition(&self.committed.topic, 0) {
             element.set_metadata(format!("{} {position}", self.committed.epoch));
         }
-        producer.send_offsets_to_transaction(&offsets, &self.group, REQUEST_TIMEOUT)?;
-        producer.commit_transaction(Duration::from_secs(30))?;
-        Ok(Vec::new())
+        producer.send_offsets_to_transaction(&offsets, &self.group, REQUEST_TIMEOUT)
     }
 
     /// What follows from an error within a transaction: the producer if it can be used again (the
@@ -231,8 +240,8 @@ impl Publisher {
         if code.is_some_and(is_fence) {
             return (None, self.committed.stale_epoch());
         }
-        let indefinite = !matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort())
-            && !matches!(error, KafkaError::MessageProduction(_));
+        let indefinite =
+            !asks_for_abort(&error) && !matches!(error, KafkaError::MessageProduction(_));
         let usable = !indefinite && producer.abort_transaction(REQUEST_TIMEOUT).is_ok();
         let what = format!("publishing of partition {}", self.committed.partition);
         let error = match error {
@@ -246,6 +255,45 @@ impl Publisher {
         };
         (usable.then_some(producer), error)
     }
+}
+
+/// True for an error after which the transaction can be aborted and the producer be used again.
+fn asks_for_abort(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(inner) if inner.txn_requires_abort())
+}
+
+/// What a transaction comes to, by the records that were not delivered and by how sending the
+/// position ended: the records that the broker refused, none if all can be committed.
+fn refused(
+    failed: Vec<(usize, RDKafkaErrorCode)>,
+    position: KafkaResult<()>,
+) -> KafkaResult<Vec<(usize, RDKafkaErrorCode)>> {
+    let (refused, others): (Vec<_>, Vec<_>) = failed
+        .into_iter()
+        .partition(|(_, code)| is_of_record(*code));
+    let others = others.into_iter().map(|(_, code)| code);
+    if let Some(code) = producer::cause(others.clone().filter(|code| !is_consequence(*code))) {
+        return Err(KafkaError::MessageProduction(code));
+    }
+    if !refused.is_empty() {
+        // The transaction has failed by these, and with it whatever else has failed.
+        return Ok(refused);
+    }
+    position?;
+    match producer::cause(others) {
+        Some(code) => Err(KafkaError::MessageProduction(code)),
+        None => Ok(refused),
+    }
+}
+
+/// True for what becomes of a record because its transaction, or another record of its batch, has
+/// failed.
+fn is_consequence(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::PurgeQueue | Code::PurgeInflight | Code::InvalidDifferentRecord
+    )
 }
 
 fn is_moving(error: &KafkaError) -> bool {
@@ -264,9 +312,12 @@ impl LanePublisher for Publisher {
     }
 
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
+        let mut checked = None;
         for outgoing in records {
-            self.topics
-                .check_partition(&outgoing.topic, outgoing.partition)?;
+            let place = (outgoing.topic.as_str(), outgoing.partition);
+            if checked.replace(place) != Some(place) {
+                self.topics.check_partition(place.0, place.1)?;
+            }
         }
         let mut left: Vec<(usize, &Outgoing)> = records.iter().enumerate().collect();
         let mut refused = Vec::new();
@@ -300,6 +351,65 @@ impl LanePublisher for Publisher {
                     return Err(error);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_comes_to_what_its_records_and_its_position_come_to() {
+        use RDKafkaErrorCode as Code;
+        // What failed, whether the position was taken, and what follows: the refused records, or
+        // the error.
+        let table: [(&[Code], bool, std::result::Result<&[usize], &str>); 9] = [
+            (&[], true, Ok(&[])),
+            (&[], false, Err("position")),
+            (&[Code::MessageSizeTooLarge], true, Ok(&[0])),
+            // The refused record has aborted the transaction before the position was taken.
+            (&[Code::InvalidRecord], false, Ok(&[0])),
+            (
+                &[
+                    Code::PurgeQueue,
+                    Code::InvalidRecord,
+                    Code::InvalidDifferentRecord,
+                    Code::PurgeInflight,
+                    Code::MessageSizeTooLarge,
+                ],
+                false,
+                Ok(&[1, 4]),
+            ),
+            (
+                &[Code::MessageSizeTooLarge, Code::MessageTimedOut],
+                true,
+                Err("MessageTimedOut"),
+            ),
+            (
+                &[Code::MessageTimedOut, Code::TopicAuthorizationFailed],
+                false,
+                Err("TopicAuthorizationFailed"),
+            ),
+            (&[Code::PurgeQueue], false, Err("position")),
+            (&[Code::PurgeQueue], true, Err("PurgeQueue")),
+        ];
+        for (codes, taken, wanted) in table {
+            let failed = codes.iter().copied().enumerate().collect();
+            let position = if taken {
+                Ok(())
+            } else {
+                Err(KafkaError::Canceled)
+            };
+            let found = refused(failed, position);
+            let found = found
+                .map(|refused| refused.iter().map(|(index, _)| *index).collect::<Vec<_>>())
+                .map_err(|error| match error {
+                    KafkaError::MessageProduction(code) => format!("{code:?}"),
+                    _ => "position".to_owned(),
+                });
+            let wanted = wanted.map(<[usize]>::to_vec).map_err(str::to_owned);
+            assert_eq!(found, wanted, "{codes:?}, {taken}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Producing a batch and waiting for all its deliveries. Used by appends and by lanes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,13 +20,71 @@ use super::context::Context;
 /// without one.
 const POLL_INTERVAL: Duration = Duration::from_micros(300);
 
-/// The deliveries of a batch so far.
-#[derive(Default)]
+/// What became of a batch.
+#[derive(Debug)]
 pub(super) struct Outcome {
-    answered: usize,
     pub(super) first_offset: Option<u64>,
     /// Records that were not delivered, by index.
     pub(super) failed: Vec<(usize, RDKafkaErrorCode)>,
+}
+
+/// The deliveries of a batch so far.
+struct Delivered {
+    answered: AtomicUsize,
+    /// The lowest offset; [`NO_OFFSET`] before the first one.
+    first_offset: AtomicU64,
+    /// Rare, so it alone has a lock.
+    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
+}
+
+const NO_OFFSET: u64 = u64::MAX;
+
+impl Default for Delivered {
+    fn default() -> Self {
+        Self {
+            answered: AtomicUsize::new(0),
+            first_offset: AtomicU64::new(NO_OFFSET),
+            failed: Mutex::default(),
+        }
+    }
+}
+
+impl Delivered {
+    fn delivered(&self, offset: u64) {
+        self.first_offset.fetch_min(offset, Ordering::Relaxed);
+        self.answer();
+    }
+
+    fn failed(&self, index: usize, code: RDKafkaErrorCode) {
+        self.refuse(index, code);
+        self.answer();
+    }
+
+    /// A record that was not even sent: no delivery follows.
+    fn refuse(&self, index: usize, code: RDKafkaErrorCode) {
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((index, code));
+    }
+
+    /// Comes after what it counts, for those that see the count.
+    fn answer(&self) {
+        self.answered.fetch_add(1, Ordering::Release);
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    fn outcome(&self) -> Outcome {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let first_offset = self.first_offset.load(Ordering::Relaxed);
+        Outcome {
+            first_offset: (first_offset != NO_OFFSET).then_some(first_offset),
+            failed: std::mem::take(&mut *failed),
+        }
+    }
 }
 
 /// The cause of a failed batch, of what its records failed with: a refusal, before what follows from
@@ -40,34 +99,22 @@ pub(super) fn cause(
 /// A record of a batch that is being sent.
 pub(super) struct Ticket {
     index: usize,
-    outcome: Arc<Mutex<Outcome>>,
+    batch: Arc<Delivered>,
 }
 
-/// The role of a producer: it adds each delivery to the outcome of its batch.
+/// The role of a producer: it adds each delivery to those of its batch.
 pub(super) struct Deliveries;
 
 impl ProducerContext<NoCustomPartitioner> for Context<Deliveries> {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Self::DeliveryOpaque) {
-        let mut outcome = ticket
-            .outcome
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        outcome.answered += 1;
         match result {
-            Ok(message) => {
-                let offset = message.offset() as u64;
-                outcome.first_offset = Some(
-                    outcome
-                        .first_offset
-                        .map_or(offset, |first| first.min(offset)),
-                );
+            Ok(message) => ticket.batch.delivered(message.offset() as u64),
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                ticket.batch.failed(ticket.index, code);
             }
-            Err((error, _)) => outcome.failed.push((
-                ticket.index,
-                error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail),
-            )),
         }
     }
 }
@@ -105,17 +152,32 @@ pub(super) fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<R
         .or(error.rdkafka_error_code())
 }
 
+/// A batch whose records are on their way.
+#[must_use = "its records may still fail"]
+pub(super) struct Batch {
+    sent: usize,
+    delivered: Arc<Delivered>,
+}
+
 /// Sends all and waits until each is delivered or has failed.
 pub(super) fn send_all<'a>(
     producer: &Producer,
     records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>,
 ) -> Outcome {
-    let shared = Arc::new(Mutex::new(Outcome::default()));
+    send(producer, records).wait(producer)
+}
+
+/// Sends all, in order.
+pub(super) fn send<'a>(
+    producer: &Producer,
+    records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>,
+) -> Batch {
+    let delivered = Arc::new(Delivered::default());
     let mut sent = 0;
     for (index, topic, partition, record) in records {
         let ticket = Box::new(Ticket {
             index,
-            outcome: shared.clone(),
+            batch: delivered.clone(),
         });
         let mut next = BaseRecord::with_opaque_to(topic, ticket)
             .partition(partition as i32)
@@ -142,42 +204,70 @@ pub(super) fn send_all<'a>(
                 }
                 Err((error, _)) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                    shared
-                        .lock()
-                        .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .failed
-                        .push((index, code));
+                    delivered.refuse(index, code);
                 }
             }
             break;
         }
     }
-    let mut before = 0;
-    loop {
-        // A poll serves one event, which may be the delivery of many records.
-        producer.poll(Duration::ZERO);
-        {
-            let mut outcome = shared
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            if outcome.answered >= sent {
-                return std::mem::take(&mut *outcome);
+    Batch { sent, delivered }
+}
+
+impl Batch {
+    /// Waits until each record is delivered or has failed.
+    pub(super) fn wait(self, producer: &Producer) -> Outcome {
+        let mut before = 0;
+        loop {
+            // A poll serves one event, which may be the delivery of many records.
+            producer.poll(Duration::ZERO);
+            let answered = self.delivered.answered();
+            if answered >= self.sent {
+                return self.delivered.outcome();
             }
-            if std::mem::replace(&mut before, outcome.answered) < outcome.answered {
+            if std::mem::replace(&mut before, answered) < answered {
                 continue;
             }
+            producer
+                .context()
+                .brokers
+                .restore_if_lost(producer.client());
+            std::thread::sleep(POLL_INTERVAL);
         }
-        producer
-            .context()
-            .brokers
-            .restore_if_lost(producer.client());
-        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deliveries_of_all_threads_count() {
+        let batch = Arc::new(Delivered::default());
+        assert_eq!(batch.outcome().first_offset, None, "none is there");
+        std::thread::scope(|scope| {
+            for thread in 0..4_usize {
+                let batch = &batch;
+                scope.spawn(move || {
+                    for index in thread * 1000..(thread + 1) * 1000 {
+                        if index % 100 == 50 {
+                            batch.failed(index, RDKafkaErrorCode::MessageTimedOut);
+                        } else {
+                            batch.delivered(5_000 - index as u64);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(batch.answered(), 4000);
+        batch.refuse(4000, RDKafkaErrorCode::MessageSizeTooLarge);
+        assert_eq!(batch.answered(), 4000, "what was not sent is not answered");
+        let mut outcome = batch.outcome();
+        assert_eq!(outcome.first_offset, Some(1_001));
+        outcome.failed.sort_by_key(|(index, _)| *index);
+        let failed: Vec<usize> = outcome.failed.iter().map(|(index, _)| *index).collect();
+        let wanted: Vec<usize> = (0..40).map(|it| it * 100 + 50).chain([4000]).collect();
+        assert_eq!(failed, wanted);
+    }
 
     #[test]
     fn a_refusal_is_the_cause_of_what_follows_from_it() {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use theatre_actors::outputs::{OutputEvent, OutputTopics};
-use theatre_actors::ports::{CommitOutcome, PartitionCommit};
+use theatre_actors::ports::{CommitOutcome, PartitionCommit, PollLimit};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_telemetry::names;
@@ -23,7 +23,7 @@ use super::queue::Notifier;
 const HANDED_BYTES: usize = 1 << 20;
 
 /// Outputs of one commit.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct FeedEntry {
     /// Number of the first output of the commit.
     pub(super) first: u64,
@@ -33,13 +33,15 @@ pub(super) struct FeedEntry {
     pub(super) outputs: Vec<(u64, OutputEvent)>,
     /// The way of the first of them, if records caused it.
     pub(super) way: Option<Way>,
+    /// What it takes of the memory, about.
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
     last_output: u64,
     last_dead: u64,
-    handed: VecDeque<FeedEntry>,
+    handed: VecDeque<Arc<FeedEntry>>,
     bytes: usize,
     /// What caused the outputs of the commit under way, and when that was submitted.
     submitted: Option<(Cause, LogTime)>,
@@ -144,19 +146,37 @@ impl CommitFeed {
             .map(|lane| (lane.last_output, lane.last_dead))
     }
 
-    /// The commit that follows `position`, if it is at hand; drops what lies below.
-    pub(super) fn after(&self, partition: Partition, position: u64) -> Option<FeedEntry> {
+    /// The commits that follow `position` without a gap, in order, as far as they are at hand: the
+    /// next one whatever its size, and those behind it that stay within the bounds together with it.
+    /// Drops what lies below.
+    pub(super) fn after(
+        &self,
+        partition: Partition,
+        position: u64,
+        most: PollLimit,
+    ) -> Vec<Arc<FeedEntry>> {
         let mut lanes = self.lock();
-        let lane = lanes.get_mut(&partition)?;
+        let Some(lane) = lanes.get_mut(&partition) else {
+            return Vec::new();
+        };
         while let Some(front) = lane.handed.front()
             && front.last <= position
         {
             lane.drop_front();
         }
-        lane.handed
-            .front()
-            .filter(|front| front.first <= position + 1)
-            .cloned()
+        let mut following = Vec::new();
+        let (mut next, mut records, mut bytes) = (position + 1, 0, 0);
+        for entry in &lane.handed {
+            records += entry.outputs.len();
+            bytes += entry.bytes;
+            let fits = records <= most.records && bytes <= most.bytes;
+            if entry.first > next || !fits && !following.is_empty() {
+                break;
+            }
+            next = entry.last + 1;
+            following.push(entry.clone());
+        }
+        following
     }
 
     /// Notes where the store stands when a partition is taken, and forgets what was handed over
@@ -190,17 +210,20 @@ impl Lane {
         way: Option<Way>,
     ) {
         let last = first + outputs.len() as u64 - 1;
-        let numbered = (first..)
+        let outputs: Vec<(u64, OutputEvent)> = (first..)
             .zip(outputs)
-            .filter(|(_, output)| topics.get(output.kind).is_some());
-        let handed = FeedEntry {
+            .filter(|(_, output)| topics.get(output.kind).is_some())
+            .collect();
+        let weights = outputs.iter().map(|(_, output)| output.weight());
+        let bytes = 64 + weights.sum::<usize>();
+        self.bytes += bytes;
+        self.handed.push_back(Arc::new(FeedEntry {
             first,
             last,
-            outputs: numbered.collect(),
+            outputs,
             way,
-        };
-        self.bytes += handed.bytes();
-        self.handed.push_back(handed);
+            bytes,
+        }));
         while self.bytes > HANDED_BYTES && !self.handed.is_empty() {
             self.drop_front();
         }
@@ -208,18 +231,8 @@ impl Lane {
 
     fn drop_front(&mut self) {
         if let Some(dropped) = self.handed.pop_front() {
-            self.bytes -= dropped.bytes();
+            self.bytes -= dropped.bytes;
         }
-    }
-}
-
-impl FeedEntry {
-    fn bytes(&self) -> usize {
-        64 + self
-            .outputs
-            .iter()
-            .map(|(_, output)| output.weight())
-            .sum::<usize>()
     }
 }
 
@@ -262,6 +275,17 @@ mod tests {
         OutputTopics::new(|_| None)
     }
 
+    const ALL: PollLimit = PollLimit {
+        records: usize::MAX,
+        bytes: usize::MAX,
+    };
+
+    /// First and last numbers of the commits that follow.
+    fn following(feed: &CommitFeed, position: u64, most: PollLimit) -> Vec<(u64, u64)> {
+        let entries = feed.after(3, position, most);
+        entries.iter().map(|it| (it.first, it.last)).collect()
+    }
+
     fn done(last_output: u64) -> CommitOutcome {
         CommitOutcome::Committed {
             last_output,
@@ -279,7 +303,10 @@ mod tests {
             LogTime(0),
             0,
         );
-        let handed = committed.after(3, 10).unwrap();
+        let handed = committed.after(3, 10, ALL);
+        let [handed] = handed.as_slice() else {
+            panic!("{handed:?}");
+        };
         assert_eq!(
             (
                 handed.first,
@@ -289,10 +316,13 @@ mod tests {
             ),
             (11, 12, 1, 12)
         );
-        assert!(
-            committed.after(3, 12).is_none() && committed.after(3, 10).is_none(),
-            "what was passed is dropped"
-        );
+        for position in [12, 10] {
+            assert_eq!(
+                following(&committed, position, ALL),
+                [],
+                "what was passed is dropped"
+            );
+        }
     }
 
     #[test]
@@ -306,15 +336,30 @@ mod tests {
             LogTime(0),
             0,
         );
-        assert!(committed.after(3, 9).is_none());
+        assert_eq!(following(&committed, 9, ALL), []);
         committed.note(
             [(commit(&[OutputKind::Alert]), done(11))],
             &topics(),
             LogTime(0),
             0,
         );
-        assert!(committed.after(3, 8).is_none() && committed.latest(3) == Some((11, 0)));
-        assert!(committed.after(3, 10).is_some());
+        assert_eq!(following(&committed, 8, ALL), []);
+        assert_eq!(committed.latest(3), Some((11, 0)));
+        // Numbers 12 and 13 are not at hand: what follows them does not follow number 11.
+        committed.note(
+            [(commit(&[OutputKind::Alert]), done(13))],
+            &topics(),
+            LogTime(0),
+            0,
+        );
+        committed.note(
+            [(commit(&[OutputKind::Alert]), done(14))],
+            &topics(),
+            LogTime(0),
+            0,
+        );
+        assert_eq!(following(&committed, 10, ALL), [(11, 11)]);
+        assert_eq!(following(&committed, 13, ALL), [(14, 14)]);
     }
 
     #[test]
@@ -331,8 +376,42 @@ mod tests {
         }
         assert!(
             committed.lock()[&3].bytes <= HANDED_BYTES
-                && committed.after(3, 0).is_none()
-                && committed.after(3, 19_999).is_some()
+                && following(&committed, 0, ALL).is_empty()
+                && following(&committed, 19_999, ALL) == [(20_000, 20_000)]
+        );
+        committed.after(3, 20_000, ALL);
+        assert_eq!(committed.lock()[&3].bytes, 0);
+    }
+
+    #[test]
+    fn commits_that_follow_one_another_are_handed_over_together_within_bounds() {
+        use OutputKind::{Alert, Window};
+        let feed = CommitFeed::default();
+        feed.begin(3, 0, 0);
+        for (outputs, last) in [
+            (vec![Alert, Alert], 2),
+            (vec![Window], 3),
+            (vec![Alert], 4),
+            (vec![Alert, Window, Alert], 7),
+        ] {
+            feed.note([(commit(&outputs), done(last))], &topics(), LogTime(0), 0);
+        }
+        let spans = [(1, 2), (3, 3), (4, 4), (5, 7)];
+        assert_eq!(following(&feed, 0, ALL), spans);
+        let records = |records| PollLimit { records, ..ALL };
+        for (most, count) in [(0, 1), (1, 1), (2, 2), (3, 3), (4, 3), (5, 4)] {
+            assert_eq!(following(&feed, 0, records(most)), spans[..count], "{most}");
+        }
+        let weights: Vec<usize> = feed.lock()[&3].handed.iter().map(|it| it.bytes).collect();
+        let two = weights[0] + weights[1];
+        for (most, count) in [(0, 1), (two - 1, 1), (two, 2), (two + weights[2] - 1, 2)] {
+            let most = PollLimit { bytes: most, ..ALL };
+            assert_eq!(following(&feed, 0, most), spans[..count], "{most:?}");
+        }
+        assert_eq!(
+            following(&feed, 5, records(2)),
+            [(5, 7)],
+            "a commit that was published in part is handed over whole"
         );
     }
 }

@@ -4,32 +4,40 @@
 //! Two consumers of the [`outbox`], one per lane of a partition. The log moves the
 //! lane's position together with the records; the position in the store lags a little behind, since
 //! noting each publish would cost the store a commit of its own. After a publish of unknown fate
-//! the relay opens the lane anew and asks the log for its position.
+//! the relay opens the lane anew and asks the log for its position. A transaction takes longer than
+//! a commit, so what was committed while one ran is published together in the next.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use theatre_actors::outputs::{self, OutputEvent};
 use theatre_actors::ports::{
-    Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead,
+    Epoch, Error, Lane, LanePublisher, Outgoing, PartitionStatus, PollLimit, Result,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
-use theatre_schemas::records::DeadLetter;
 use theatre_telemetry::names;
 use theatre_telemetry::traces::Published;
 
 use super::commit_feed::{CommitFeed, FeedEntry};
 use super::outbox::{self, Consumer, OutboxConsumer};
 use super::{PipelineParams, Ports, Step};
-use theatre_actors::partitioner::partition_of;
 
 mod cloud_event;
+mod records;
+#[cfg(test)]
+mod tests;
 
-use cloud_event::{cloud_event, event_id};
+use cloud_event::event_id;
+use records::Records;
 
 /// The position is noted in the store at most this often, microseconds.
 const NOTE_EVERY_US: i64 = 200_000;
+/// Commits that were handed over are published together up to this many bytes. A log takes records
+/// in batches and may refuse one that is long: what waits for a relay at most, 1 MiB, would be more
+/// than some topics take.
+const TOGETHER_BYTES: usize = 256 << 10;
 
 /// Publishes one lane of one partition.
 pub struct Relay {
@@ -49,6 +57,7 @@ pub struct Relay {
     noted_at: LogTime,
     /// How often publishing what comes next has failed.
     failures: u32,
+    records: Records,
 }
 
 /// What to publish next.
@@ -57,11 +66,10 @@ struct Batch {
     records: Vec<Outgoing>,
     /// All that has a number up to this one is in it, or has no topic.
     upto: u64,
-    /// When the record was appended that caused the first of it, or at least when that was
-    /// committed; absent for dead letters.
+    /// When the first of it was committed; absent for dead letters, and for what was handed over.
     since: Option<LogTime>,
-    /// The commit that it comes from, where that was handed over.
-    commit: Option<FeedEntry>,
+    /// The commits that it comes from, where they were handed over, each with its records.
+    commits: Vec<(Arc<FeedEntry>, Range<usize>)>,
 }
 
 impl Relay {
@@ -90,6 +98,7 @@ impl Relay {
             noted: 0,
             noted_at: LogTime(0),
             failures: 0,
+            records: Records::new(partition),
         }
     }
 
@@ -111,34 +120,43 @@ impl Relay {
             return Err(error);
         }
         let batch = self.next_batch()?;
-        let (records, upto) = (&batch.records, batch.upto);
-        if upto == self.position {
+        if batch.upto == self.position {
             return self.note_in_time();
         }
-        if !records.is_empty() {
-            let Some(publisher) = self.publisher.as_mut() else {
-                return Ok(Step::Idle);
-            };
-            let begun = Instant::now();
-            let refused = match publisher.publish(records, upto) {
-                Ok(refused) => refused,
-                Err(error) => {
-                    // Published or not? Only the log knows: ask it at the next step.
-                    self.publisher = None;
-                    self.failures += 1;
-                    return Err(error);
-                }
-            };
-            if self.lane == Lane::Results {
-                self.committed.publishes.add(begun.elapsed());
-            }
-            self.park(records, &refused);
-            names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
-            self.observe(&batch);
+        if !batch.records.is_empty() && !self.publish(&batch)? {
+            return Ok(Step::Idle);
         }
         self.failures = 0;
-        self.position = upto;
+        self.position = batch.upto;
+        if self.lane == Lane::Results {
+            self.records.keep(batch.records);
+        }
         Ok(Step::Worked)
+    }
+
+    /// One transaction; false without a lane.
+    fn publish(&mut self, batch: &Batch) -> Result<bool> {
+        let Some(publisher) = self.publisher.as_mut() else {
+            return Ok(false);
+        };
+        let records = &batch.records;
+        let begun = Instant::now();
+        let refused = match publisher.publish(records, batch.upto) {
+            Ok(refused) => refused,
+            Err(error) => {
+                // Published or not? Only the log knows: ask it at the next step.
+                self.publisher = None;
+                self.failures += 1;
+                return Err(error);
+            }
+        };
+        if self.lane == Lane::Results {
+            self.committed.publishes.add(begun.elapsed());
+        }
+        self.park(records, &refused);
+        names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
+        self.observe(batch);
+        Ok(true)
     }
 
     /// Whether a step can find anything. The relay opens the lane of results at once, so that a dead
@@ -224,19 +242,26 @@ impl Relay {
     }
 
     /// A batch was published: how long that took from the log to the log, and now and then a trace
-    /// of the way.
+    /// of the way, for each commit in it.
     fn observe(&self, batch: &Batch) {
-        let Some(since) = batch.since else { return };
         let now = self.ports.clock.now();
-        names::end_to_end("publish", now.seconds_since(since));
-        let Some((commit, way)) = batch.commit.as_ref().and_then(|it| Some((it, it.way?))) else {
-            return;
-        };
+        if let Some(since) = batch.since {
+            names::end_to_end("publish", now.seconds_since(since));
+        }
+        for (commit, records) in &batch.commits {
+            let records = batch.records.get(records.clone()).unwrap_or_default();
+            if !records.is_empty() {
+                self.observe_commit(commit, records, now);
+            }
+        }
+    }
+
+    fn observe_commit(&self, commit: &FeedEntry, records: &[Outgoing], now: LogTime) {
+        let Some(way) = commit.way else { return };
+        names::end_to_end("publish", now.seconds_since(way.cause.appended));
         let failures = self.failures + way.commit_failures;
         self.params.traces.published(now, failures, || {
-            let unpublished = commit.outputs.iter();
-            let unpublished = unpublished.filter(|(number, _)| *number > self.position);
-            let outputs: Vec<&OutputEvent> = unpublished.map(|(_, output)| output).collect();
+            let outputs: Vec<&OutputEvent> = above(commit, self.position).collect();
             let counts = outputs::ALL.iter().map(|spec| {
                 let of_kind = outputs.iter().filter(|output| output.kind == spec.kind);
                 (spec.name, of_kind.count() as u64)
@@ -250,137 +275,87 @@ impl Relay {
                 failures: self.failures,
                 source: self.params.topics[way.cause.topic].clone(),
                 counts: counts.filter(|(_, count)| *count > 0).collect(),
-                topic: same(batch.records.iter().map(|record| record.topic.as_str())),
+                topic: same(records.iter().map(|record| record.topic.as_str())),
                 robot_id: same(outputs.iter().map(|output| output.robot_id.as_str())),
                 id: only.map(|[output]| event_id(output)),
             }
         });
     }
 
-    fn next_batch(&self) -> Result<Batch> {
-        let limit = self.params.limits.relay_records;
-        match self.lane {
-            Lane::Results => {
-                if let Some(handed) = self.committed.after(self.partition, self.position) {
-                    // A commit that straddles the position was published in part.
-                    let unpublished = handed
-                        .outputs
-                        .iter()
-                        .filter(|(sequence, _)| *sequence > self.position);
-                    let records = unpublished.filter_map(|(_, output)| self.output_record(output));
-                    return Ok(Batch {
-                        records: records.collect(),
-                        upto: handed.last,
-                        since: handed.way.map(|way| way.cause.appended),
-                        commit: Some(handed),
-                    });
-                }
-                let outputs =
-                    self.ports
-                        .store
-                        .outputs_after(self.partition, self.position, limit)?;
-                let upto = outputs.last().map_or(self.position, |last| last.sequence);
-                let records = outputs
-                    .iter()
-                    .filter_map(|stored| self.output_record(&stored.output));
-                Ok(Batch {
-                    records: records.collect(),
-                    upto,
-                    since: outputs.first().map(|first| first.committed_at),
-                    commit: None,
-                })
-            }
-            Lane::DeadLetters => {
-                let dead = self
-                    .ports
-                    .store
-                    .dead_after(self.partition, self.position, limit)?;
-                let upto = dead.last().map_or(self.position, |last| last.sequence);
-                let records = dead.iter().map(|stored| self.dead_record(stored));
-                Ok(Batch {
-                    records: records.collect(),
-                    upto,
-                    ..Batch::default()
-                })
-            }
+    /// What follows the position: from the commits that were handed over, else from the store.
+    fn next_batch(&mut self) -> Result<Batch> {
+        if self.lane == Lane::DeadLetters {
+            return self.dead_batch();
         }
+        let most = PollLimit {
+            records: self.params.limits.relay_records,
+            bytes: TOGETHER_BYTES,
+        };
+        let handed = self.committed.after(self.partition, self.position, most);
+        if handed.is_empty() {
+            return self.stored_batch();
+        }
+        let mut batch = Batch::default();
+        for commit in handed {
+            let first = batch.records.len();
+            for output in above(&commit, self.position) {
+                batch.records.extend(self.output_record(output));
+            }
+            batch.upto = commit.last;
+            let records = first..batch.records.len();
+            batch.commits.push((commit, records));
+        }
+        Ok(batch)
+    }
+
+    fn stored_batch(&mut self) -> Result<Batch> {
+        let limit = self.params.limits.relay_records;
+        let outputs = self
+            .ports
+            .store
+            .outputs_after(self.partition, self.position, limit)?;
+        let records = outputs
+            .iter()
+            .filter_map(|stored| self.output_record(&stored.output))
+            .collect();
+        Ok(Batch {
+            records,
+            upto: outputs.last().map_or(self.position, |last| last.sequence),
+            since: outputs.first().map(|first| first.committed_at),
+            commits: Vec::new(),
+        })
+    }
+
+    fn dead_batch(&self) -> Result<Batch> {
+        let limit = self.params.limits.relay_records;
+        let dead = self
+            .ports
+            .store
+            .dead_after(self.partition, self.position, limit)?;
+        let records = dead
+            .iter()
+            .map(|stored| self.records.of_dead(stored, &self.params.topics));
+        Ok(Batch {
+            records: records.collect(),
+            upto: dead.last().map_or(self.position, |last| last.sequence),
+            ..Batch::default()
+        })
     }
 
     /// An output as it is published; `None` for a kind without a topic, and for one that cannot be
     /// published.
-    fn output_record(&self, output: &OutputEvent) -> Option<Outgoing> {
-        let spec = output.kind.spec();
+    fn output_record(&mut self, output: &OutputEvent) -> Option<Outgoing> {
         let topic = self.params.output_topics.get(output.kind)?;
-        let value = match (spec.record)(output, self.params.registry.datasets()) {
-            Ok(record) => record.into_owned(),
+        match (output.kind.spec().record)(output, self.params.registry.datasets()) {
+            Ok(value) => {
+                let partitions = self.params.partitions;
+                Some(self.records.of_output(output, value, topic, partitions))
+            }
             // Of a dataset that has left the configuration, or damaged: no alert may wait for it.
             Err(error) => {
                 self.park_one(topic, output.payload.len(), &error.to_string());
-                return None;
+                None
             }
-        };
-        let key = (spec.key)(output);
-        let headers = cloud_event(
-            spec.event_type,
-            &event_id(output),
-            key,
-            self.partition,
-            output.event_time,
-        );
-        let record = NewRecord {
-            key: key.as_bytes().to_vec(),
-            value,
-            headers,
-        };
-        Some(Outgoing {
-            topic: topic.to_owned(),
-            partition: partition_of(key.as_bytes(), self.params.partitions),
-            record,
-        })
-    }
-
-    fn dead_record(&self, stored: &StoredDead) -> Outgoing {
-        let dead = &stored.dead;
-        let topic = self
-            .params
-            .topics
-            .get(dead.topic)
-            .cloned()
-            .unwrap_or_else(|| format!("input-{}", dead.topic));
-        let letter = DeadLetter {
-            topic: topic.clone(),
-            partition: self.partition as i32,
-            offset: dead.offset as i64,
-            append_time: dead.append_time,
-            reason: dead.reason.as_str().to_owned(),
-            detail: dead.detail.clone(),
-            robot_id: dead.robot_id.clone(),
-            schema_id: dead.schema_id.map(i64::from),
-            size: dead.size as i64,
-            sha256: dead.sha256.clone(),
-            sealed: dead.sealed,
-            payload: dead.payload.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let id = format!("{topic}/{}/{}", self.partition, dead.offset);
-        let headers = cloud_event(
-            "theatre.dead_letter",
-            &id,
-            &id,
-            self.partition,
-            dead.append_time,
-        );
-        let value = letter.encode();
-        let key = dead.robot_id.clone().unwrap_or_default().into_bytes();
-        let record = NewRecord {
-            key,
-            value,
-            headers,
-        };
-        Outgoing {
-            topic: PipelineParams::dead_letter_topic(&topic),
-            partition: self.partition,
-            record,
         }
     }
 
@@ -453,6 +428,13 @@ impl OutboxConsumer for Relay {
     fn close(&mut self) -> Result<()> {
         self.note()
     }
+}
+
+/// The outputs of a commit above a position: one that straddles it was published in part.
+fn above(commit: &FeedEntry, position: u64) -> impl Iterator<Item = &OutputEvent> {
+    let outputs = commit.outputs.iter();
+    let above = outputs.filter(move |(number, _)| *number > position);
+    above.map(|(_, output)| output)
 }
 
 /// What all of these are, if they are the same.
