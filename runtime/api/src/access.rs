@@ -11,6 +11,7 @@ use actix_web::{HttpMessage, web};
 use theatre_actors::ports::{Role, StoredToken};
 use theatre_actors::time::LogTime;
 
+use crate::body;
 use crate::handlers::{Shared, fleet_of};
 use crate::limits::Limits;
 use crate::problem::{Answer, Problem};
@@ -141,7 +142,7 @@ impl Remembered {
 
 /// Lets a request through to its handler, with its caller, or refuses it.
 pub(crate) async fn check(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let pattern = request.match_pattern();
@@ -177,6 +178,8 @@ pub(crate) async fn check(
         }
         caller.look(&state).await?;
         request.extensions_mut().insert(caller);
+        let body = request.take_payload();
+        request.set_payload(body::paced(body, state.settings.pace));
     }
     next.call(request).await
 }

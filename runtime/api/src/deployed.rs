@@ -17,7 +17,7 @@ use theatre_star::report::Report;
 use theatre_system::clock::SystemClock;
 use theatre_system::http;
 
-use crate::{NewToken, Parts, ReportSource, Server, Settings, issue, start};
+use crate::{NewToken, Pace, Parts, ReportSource, Server, Settings, issue, start};
 
 /// A warehouse that answers one report, and counts how often it is asked.
 #[derive(Default)]
@@ -44,6 +44,35 @@ pub(crate) struct Deployed {
     _folder: tempfile::TempDir,
 }
 
+/// What an interface is served from, with its files in a folder.
+pub(crate) fn parts(
+    folder: &Path,
+    access: Arc<EmbeddedAccess>,
+    clock: Arc<dyn Clock>,
+    partitions: u32,
+) -> Parts {
+    let store = EmbeddedStore::open(&folder.join("store")).unwrap();
+    let topics = ["records".to_owned()];
+    store.ensure_layout(&topics, partitions).unwrap();
+    let log = EmbeddedLog::open(&folder.join("log"), clock.clone()).unwrap();
+    log.ensure_topics(&topics, partitions).unwrap();
+    let topic = ("robot_events".to_owned(), "records".to_owned());
+    Parts {
+        log: Arc::new(log),
+        store: Arc::new(store),
+        access,
+        reports: None,
+        registry: Arc::new(Registry::builtin()),
+        topics: BTreeMap::from([topic]),
+        rules: Arc::default(),
+        rules_approval: false,
+        windows: None,
+        partitions,
+        record_bytes: 1 << 20,
+        clock,
+    }
+}
+
 impl Deployed {
     /// Serves with these settings, by the clock of the machine.
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
@@ -53,31 +82,16 @@ impl Deployed {
     /// The same by another clock.
     pub(crate) fn at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| folder.path().join(name);
-        let store = EmbeddedStore::open(&file("store")).unwrap();
-        let topics = ["records".to_owned()];
-        store.ensure_layout(&topics, 1).unwrap();
-        let log = EmbeddedLog::open(&file("log"), clock.clone()).unwrap();
-        log.ensure_topics(&topics, 1).unwrap();
-        let access = Arc::new(EmbeddedAccess::open(&file("access")).unwrap());
+        let access = Arc::new(EmbeddedAccess::open(&folder.path().join("access")).unwrap());
         let reports = Arc::new(OneReport::default());
         let parts = Parts {
-            log: Arc::new(log),
-            store: Arc::new(store),
-            access: access.clone(),
             reports: Some(reports.clone()),
-            registry: Arc::new(Registry::builtin()),
-            topics: BTreeMap::new(),
-            rules: Arc::default(),
-            rules_approval: false,
-            windows: None,
-            partitions: 1,
-            record_bytes: 1 << 20,
-            clock: clock.clone(),
+            ..parts(folder.path(), access.clone(), clock.clone(), 1)
         };
         let mut settings = Settings {
             anonymous: None,
             body_bytes: 1 << 20,
+            pace: Pace::default(),
             ingests: 1,
             records_per_second: 0,
             listeners: 1,

@@ -70,7 +70,7 @@ struct Listener {
     quiet: u32,
     has_greeted: bool,
     /// Counts the connection until it ends.
-    _permit: crate::server::Permit,
+    _permit: crate::permits::Permit,
 }
 
 pub(crate) async fn listen(
@@ -81,8 +81,8 @@ pub(crate) async fn listen(
 ) -> Answer<HttpResponse> {
     let permit = state
         .listeners
-        .take()
-        .ok_or_else(|| Problem::new("busy", "too many listen already; try again later").after(5))?;
+        .take(&caller.id)
+        .map_err(|_| Problem::new("busy", "too many listen already; try again later").after(5))?;
     let header = request
         .headers()
         .get("last-event-id")

@@ -3,6 +3,8 @@
 
 mod once;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,7 @@ use crate::access::Caller;
 use crate::body::{self, Encoding};
 use crate::handlers::{Known, Shared};
 use crate::model::{Accepted, Position, RejectedRecord};
+use crate::permits::Refused;
 use crate::problem::{Answer, Problem};
 use crate::server::State;
 
@@ -98,9 +101,7 @@ pub(crate) async fn records(
     let (form, encoding) = (Form::of(http.headers())?, Encoding::of(http.headers())?);
     let key = key(http.headers(), &caller)?;
     // The permit is held until the records are appended: memory is bounded by it.
-    let _permit = state.ingests.take().ok_or_else(|| {
-        Problem::new("busy", "too many bodies are being read; send it again").after(1)
-    })?;
+    let _permit = state.ingests.take(&caller.id).map_err(busy)?;
     let body = body::read(payload, state.settings.body_bytes).await?;
     let request = Request {
         dataset: dataset.into_inner(),
@@ -116,6 +117,17 @@ pub(crate) async fn records(
     Ok(HttpResponse::Accepted()
         .content_type("application/json")
         .body(answer))
+}
+
+/// Why a body is not read now.
+fn busy(refused: Refused) -> Problem {
+    let why = match refused {
+        Refused::ByAll => "too many bodies are being read; send it again",
+        Refused::ByCaller => {
+            "half of the bodies that are read at a time are this token's; send it again once one of them is answered"
+        }
+    };
+    Problem::new("busy", why).after(1)
 }
 
 pub(crate) fn key(headers: &HeaderMap, caller: &Caller) -> Answer<Option<String>> {

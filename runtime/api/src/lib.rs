@@ -21,6 +21,7 @@ mod model;
 mod oidc;
 mod openapi;
 mod page;
+mod permits;
 mod problem;
 mod quota;
 mod reports;
@@ -41,6 +42,7 @@ use theatre_actors::time::Clock;
 use theatre_actors::window::WindowPlan;
 use theatre_schemas::registry::Registry;
 
+pub use body::Pace;
 pub use limits::split as robots_and_facilities;
 pub use oidc::Oidc;
 pub use openapi::document as openapi;
@@ -85,7 +87,9 @@ pub struct Settings {
     pub anonymous: Option<Role>,
     /// Longest body after decompression, bytes.
     pub body_bytes: usize,
-    /// Bodies that are read and appended at a time.
+    /// How slowly a body may come.
+    pub pace: Pace,
+    /// Bodies that are read and appended at a time; one caller has half of them at most.
     pub ingests: usize,
     /// Records a second that each caller may send to this process; 0: as many as it likes.
     pub records_per_second: u64,

@@ -167,7 +167,7 @@ fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
     for (_, status, title) in CODES {
         // What has an operation is asked by its method.
         let is_of_none = *status == 405;
-        let of_bodies = matches!(status, 409 | 413 | 415);
+        let of_bodies = matches!(status, 408 | 409 | 413 | 415);
         if !is_of_none
             && (route.takes.is_some() || !of_bodies)
             && !statuses.iter().any(|(known, _)| known == status)

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use actix_web::{App, HttpServer, web};
 use theatre_config::ConfigError;
 
 use crate::access::{self, Remembered};
+use crate::body;
 use crate::events::Feed;
 use crate::ingest::Encoders;
 use crate::oidc::Issuer;
+use crate::permits::Permits;
 use crate::problem::Problem;
 use crate::quota::Quota;
 use crate::reports::Answers;
@@ -68,37 +70,6 @@ impl State {
     }
 }
 
-/// So many at a time.
-pub(crate) struct Permits {
-    taken: Arc<AtomicUsize>,
-    most: usize,
-}
-
-/// One of them, given back when dropped.
-pub(crate) struct Permit(Arc<AtomicUsize>);
-
-impl Permits {
-    fn new(most: usize) -> Self {
-        Self {
-            taken: Arc::default(),
-            most,
-        }
-    }
-
-    /// One, if one is left.
-    pub(crate) fn take(&self) -> Option<Permit> {
-        let taken = self.taken.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit(self.taken.clone());
-        (taken < self.most).then_some(permit)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// A running server; stops when dropped.
 pub struct Server {
     handle: ServerHandle,
@@ -129,7 +100,7 @@ pub fn start(
     let issuer = settings.oidc.clone();
     let state = Arc::new(State {
         encoders: Encoders::new(parts.registry.clone()),
-        ingests: Permits::new(settings.ingests),
+        ingests: Permits::shared(settings.ingests),
         quota: (settings.records_per_second > 0).then(|| Quota::new(settings.records_per_second)),
         listeners: Permits::new(settings.listeners),
         issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
@@ -246,6 +217,7 @@ fn app(
             JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
                 Problem::new("too_large", format!("the body: {error}"))
             }
+            JsonPayloadError::Payload(error) => body::broken(&error),
             error => Problem::bad(format!("the body: {error}")),
         }
         .into()

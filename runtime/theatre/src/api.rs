@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Oidc, Parts, ReportSource, Server, Settings, TlsFiles};
+use theatre_api::{Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
@@ -57,6 +57,7 @@ pub fn start(
     let settings = Settings {
         anonymous: config.api.anonymous.or(anonymous.filter(|_| local)),
         body_bytes: config.api.body_bytes,
+        pace: Pace::default(),
         ingests: config.api.ingests,
         records_per_second: config.api.records_per_second,
         listeners: config.api.listeners,
