@@ -1,8 +1,10 @@
 //! Records come in: checked against their dataset's schema, encoded as a robot would, and appended to
 //! the topic that the pipeline reads.
 
+mod json;
 mod once;
 mod records;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +30,12 @@ use crate::server::State;
 
 pub(crate) use once::{fingerprint, given_up_on_error, other_request, take_over};
 pub(crate) use records::Encoders;
-use records::{Form, Parsed};
+use records::{Bounds, Form, Parsed};
 
 /// Rejected records that an answer names.
 const NAMED_MAX: usize = 100;
+/// Records of a body that do not fit, after which no more of it is read where none is appended.
+const REJECTED_MAX: u64 = 10_000;
 /// Longest key of a request, bytes.
 const KEY_MAX: usize = 200;
 
@@ -168,7 +172,11 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
     let encoder = state.encoders.of(&dataset)?;
     let body = body::unpack(body, encoding, state.settings.body_bytes)?;
     let fingerprint = key.as_ref().map(|_| once::fingerprint(&dataset, &body));
-    let parsed = encoder.parse(form, &body, parts.record_bytes)?;
+    let bounds = Bounds {
+        record_bytes: parts.record_bytes,
+        rejected: (on_error == OnError::Reject).then_some(REJECTED_MAX),
+    };
+    let parsed = encoder.parse(form, &body, bounds)?;
     drop(body);
     if let Some(robot) = parsed
         .records
@@ -249,12 +257,15 @@ impl OfRobot for NewRecord {
 }
 
 fn rejected(parsed: &Parsed) -> Problem {
+    let (wrong, fit) = (parsed.rejected_total, parsed.records.len() as u64);
+    let read = match parsed.is_cut_off {
+        true => format!("the first {} records (no more were read)", wrong + fit),
+        false => format!("{} records", wrong + fit),
+    };
     let mut problem = Problem::new(
         "invalid_records",
         format!(
-            "{} of {} records do not fit the schema: nothing was appended; put them right, or send the others with ?on_error=skip",
-            parsed.rejected_total,
-            parsed.rejected_total + parsed.records.len() as u64
+            "{wrong} of {read} do not fit the schema: nothing was appended; put them right, or send the others with ?on_error=skip"
         ),
     );
     problem.records = Some(Box::new(json!(parsed.rejected)));

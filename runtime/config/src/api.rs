@@ -32,8 +32,8 @@ pub struct ApiConfig {
     pub anonymous: Option<Role>,
     /// Longest body of a request, bytes, after it was unpacked.
     pub body_bytes: usize,
-    /// Bodies of records that are read and appended at a time; further ones are asked to come
-    /// again. Together with `body_bytes` it bounds memory.
+    /// Bodies of records that are read and appended at a time, half of them of one token at most;
+    /// further ones are asked to come again. Each takes up to four times `body_bytes` of memory.
     pub ingests: usize,
     /// Records a second that each token may send to each process of the interface, on average: what
     /// it did not send within the last ten seconds it may send at once. What is more is asked to

@@ -1,12 +1,15 @@
-//! Bodies that come slowly.
+//! Bodies that come slowly, and bodies that would take more memory than they are long.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use theatre_actors::ports::Role;
+use theatre_schemas::registry::Registry;
 
+use super::records::{Bounds, Encoders, Form};
 use crate::Pace;
 use crate::deployed::Deployed;
 
@@ -136,5 +139,126 @@ fn a_pace_gives_a_long_body_more_time_but_no_piece_of_it() {
         (u64::MAX, 31, 10),
     ] {
         assert_eq!(within(bytes, taken), wanted, "{bytes} within {taken} s");
+    }
+}
+
+fn bounds(rejected: Option<u64>) -> Bounds {
+    Bounds {
+        record_bytes: 1 << 20,
+        rejected,
+    }
+}
+
+#[test]
+fn no_more_is_read_of_a_body_after_many_records_that_do_not_fit() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let wrong: Vec<&str> = std::iter::repeat_n("{}", 50).chain([RECORD]).collect();
+    for (form, body) in [
+        (Form::Json, format!("[{}]", wrong.join(","))),
+        (Form::Lines, wrong.join("\n")),
+        (Form::Csv, format!("robot_id\n{}", "r\n".repeat(50))),
+    ] {
+        let parse = |most| encoder.parse(form, body.as_bytes(), bounds(most)).unwrap();
+        let cut = parse(Some(20));
+        assert_eq!((cut.rejected_total, cut.is_cut_off), (20, true), "{form:?}");
+        let all = parse(None);
+        assert_eq!(
+            (all.rejected_total, all.is_cut_off),
+            (50, false),
+            "{form:?}"
+        );
+        let fits = usize::from(form != Form::Csv);
+        assert_eq!(all.records.len(), fits, "{form:?}");
+    }
+}
+
+#[test]
+fn a_record_that_is_larger_than_one_may_be_is_rejected_and_the_others_are_not() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let wide = format!("{{\"x\": [{}]}}", vec!["0"; 100_000].join(","));
+    for (form, body) in [
+        (Form::Json, format!("[{RECORD},{wide},{RECORD}]")),
+        (Form::Lines, format!("{RECORD}\n{wide}\n{RECORD}")),
+    ] {
+        let parsed = encoder.parse(form, body.as_bytes(), bounds(None)).unwrap();
+        assert_eq!(parsed.records.len(), 2, "{form:?}");
+        let [rejected] = &parsed.rejected[..] else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!(rejected.index, 1, "{form:?}");
+        assert!(
+            rejected.faults[0].expected.contains("65536 values"),
+            "{form:?}"
+        );
+    }
+}
+
+/// A body of 16 MiB of which a record, or all of them, is a pattern that is repeated.
+fn repeated(before: &str, pattern: &str, after: &str) -> Vec<u8> {
+    let length: usize = 16 << 20;
+    let mut body = Vec::with_capacity(length);
+    body.extend_from_slice(before.as_bytes());
+    while body.len() + pattern.len() + after.len() <= length {
+        body.extend_from_slice(pattern.as_bytes());
+    }
+    body.extend_from_slice(after.as_bytes());
+    body
+}
+
+/// Bodies that were made to take memory, by name.
+fn greedy(name: &str) -> (Form, Vec<u8>, Option<u64>) {
+    let cut = Some(super::REJECTED_MAX);
+    match name {
+        "nested" => (Form::Json, repeated("[", "[[[0]]],", "0]"), cut),
+        "zeros" => (Form::Json, repeated("[", "0,", "0]"), cut),
+        "a record" => (Form::Json, repeated("[{\"x\":[", "0,", "0]}]"), None),
+        "a line" => (Form::Lines, repeated("{\"x\":[", "[],", "0]}"), None),
+        "names" => (Form::Lines, repeated("{", "\"\":{},", "\"\":0}"), None),
+        "a header" => (Form::Csv, repeated("", ",", "\n"), None),
+        "cells" => (Form::Csv, repeated("a\n", ",", "\n"), None),
+        "quoted" => (Form::Csv, repeated("", "\"\n\",", "a\n"), None),
+        _ => (Form::Lines, repeated("", &format!("{RECORD}\n"), ""), None),
+    }
+}
+
+/// Most memory that this process ever had, bytes.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_body_takes_no_more_than_a_few_times_its_length_of_memory() {
+    const NAME: &str = "THEATRE_TEST_BODY";
+    if let Ok(name) = std::env::var(NAME) {
+        let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+        let encoder = encoders.of("robot_events").unwrap();
+        let (form, body, rejected) = greedy(&name);
+        let before = most_memory();
+        drop(encoder.parse(form, &body, bounds(rejected)));
+        println!("took {} bytes", most_memory() - before);
+        return;
+    }
+    // Each in a process of its own, whose memory is nobody else's.
+    for name in [
+        "nested", "zeros", "a record", "a line", "names", "a header", "cells", "quoted", "records",
+    ] {
+        let test = "ingest::tests::a_body_takes_no_more_than_a_few_times_its_length_of_memory";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(NAME, name)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let took = said.split_once("took ").and_then(|(_, rest)| {
+            let (bytes, _) = rest.split_once(" bytes")?;
+            bytes.parse::<u64>().ok()
+        });
+        let took = took.unwrap_or_else(|| panic!("{name}: {said}"));
+        assert!(took <= 64 << 20, "{name}: {took} bytes");
     }
 }
