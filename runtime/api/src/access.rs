@@ -1,5 +1,8 @@
 //! Who a caller is, and whether the table of routes lets it in. What is not in the table is refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +18,7 @@ use crate::body;
 use crate::handlers::{Shared, fleet_of};
 use crate::limits::Limits;
 use crate::problem::{Answer, Problem};
-use crate::routes;
+use crate::routes::{self, RouteSpec};
 use crate::tokens;
 
 /// A token that was revoked is refused after this long at the latest, microseconds.
@@ -181,7 +184,28 @@ pub(crate) async fn check(
         let body = request.take_payload();
         request.set_payload(body::paced(body, state.settings.pace));
     }
+    check_query(route, request.query_string())?;
     next.call(request).await
+}
+
+/// Refuses what a route does not take: a filter that is passed over looks like an answer to it.
+fn check_query(route: &RouteSpec, query: &str) -> Answer<()> {
+    let given = web::Query::<Vec<(String, String)>>::from_query(query)
+        .map_err(|error| Problem::bad(format!("the query: {error}")))?;
+    let taken: Vec<&str> = route.query_names().collect();
+    let Some((name, _)) = given
+        .iter()
+        .find(|(name, _)| !taken.contains(&name.as_str()))
+    else {
+        return Ok(());
+    };
+    let known = match taken.is_empty() {
+        true => "nothing".to_owned(),
+        false => taken.join(", "),
+    };
+    Err(Problem::bad(format!(
+        "the query: '{name}' is not taken here; what is: {known}"
+    )))
 }
 
 async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {

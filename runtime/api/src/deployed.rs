@@ -1,7 +1,8 @@
 //! A deployment that is served for a test: embedded files in a folder of their own.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,6 +133,32 @@ impl Deployed {
     pub(crate) fn trail(&self) -> Vec<String> {
         let entries = self.access.audit_trail(100).unwrap();
         entries.into_iter().map(|entry| entry.who).collect()
+    }
+
+    /// Asks with an empty object as the body, under the name of a host; status and body of the answer.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        host: &str,
+        token: Option<&str>,
+    ) -> (u16, Value) {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let token = token.unwrap_or_default();
+        let asked = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{token}connection: close\r\n\
+            content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        let mut stream = TcpStream::connect(self.server.address).unwrap();
+        stream.write_all(asked.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).and_then(|it| it.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (
+            status.unwrap(),
+            serde_json::from_str(body).unwrap_or_default(),
+        )
     }
 
     /// Status and body of an answer; `ca` is the authority that the server is known by.

@@ -61,6 +61,12 @@ pub(crate) struct RouteSpec {
 }
 
 impl RouteSpec {
+    /// What its query may name.
+    pub(crate) fn query_names(&self) -> impl Iterator<Item = &'static str> {
+        let of_query = self.parameters.iter().filter(|it| it.place == "query");
+        of_query.map(|parameter| parameter.name)
+    }
+
     fn answers_head(&self) -> bool {
         self.method == Method::GET && !matches!(self.gives, Gives::Events)
     }
