@@ -16,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
 use theatre_actors::partitioner::partition_of;
-use theatre_actors::ports::{Error, NewRecord};
+use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::DatasetKind;
 
 use crate::Parts;
@@ -36,6 +36,8 @@ use records::{Bounds, Form, Parsed};
 const NAMED_MAX: usize = 100;
 /// Records of a body that do not fit, after which no more of it is read where none is appended.
 const REJECTED_MAX: u64 = 10_000;
+/// Records that are appended at a time.
+const APPENDED_MAX: usize = 10_000;
 /// Longest key of a request, bytes.
 const KEY_MAX: usize = 200;
 
@@ -214,7 +216,7 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
             once::append(parts, topic, &by_partition, key, fingerprint, answer)
         }
         _ => {
-            let positions = append_all(parts, topic, &by_partition)?;
+            let positions = append_all(parts, topic, &by_partition, &|| Ok(()))?;
             encoded(&answer(positions))
         }
     }
@@ -272,20 +274,39 @@ fn rejected(parsed: &Parsed) -> Problem {
     problem
 }
 
-fn append_all(parts: &Parts, topic: &str, records: &ByPartition) -> Answer<Vec<Position>> {
-    let append = |(partition, records): (&u32, &Vec<NewRecord>)| -> Result<Position, Error> {
+/// Appends records partition by partition; `hold` is asked before each append, and may refuse it.
+fn append_all(
+    parts: &Parts,
+    topic: &str,
+    records: &ByPartition,
+    hold: &dyn Fn() -> Answer<()>,
+) -> Answer<Vec<Position>> {
+    let append = |(partition, records): (&u32, &Vec<NewRecord>)| -> Answer<Position> {
         Ok(Position {
             topic: topic.to_owned(),
             partition: *partition,
-            first_offset: parts.log.append(topic, *partition, records)?,
+            first_offset: append_in_parts(parts, (topic, *partition), records, hold)?,
             records: records.len() as u64,
         })
     };
-    records
-        .iter()
-        .map(append)
-        .collect::<Result<_, _>>()
-        .map_err(Problem::from)
+    records.iter().map(append).collect()
+}
+
+/// Appends records of a partition, so many at a time that each append ends before it is given up;
+/// returns the first one's offset.
+fn append_in_parts(
+    parts: &Parts,
+    (topic, partition): (&str, u32),
+    records: &[NewRecord],
+    hold: &dyn Fn() -> Answer<()>,
+) -> Answer<u64> {
+    let mut first = None;
+    for part in records.chunks(APPENDED_MAX) {
+        hold()?;
+        let offset = parts.log.append(topic, partition, part)?;
+        first = first.or(Some(offset));
+    }
+    first.map_or_else(|| Ok(parts.log.range(topic, partition)?.end), Ok)
 }
 
 /// A value as JSON, for an answer or to be kept.
