@@ -112,17 +112,7 @@ pub fn start(
         feed: Feed::default(),
         stopping: AtomicBool::new(false),
     });
-    let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let read = state.clone();
-    let feed = named("api-feed")
-        .spawn(move || keep_feed(&read))
-        .map_err(refused)?;
-    let mut threads = vec![feed];
-    if let Some(certificates) = tls {
-        let read = state.clone();
-        let keep = move || keep_certificate(&read, &certificates);
-        threads.push(named("api-tls").spawn(keep).map_err(refused)?);
-    }
+    let mut threads = keepers(&state, tls).map_err(refused)?;
     let (handles, started) = channel();
     let served = state.clone();
     let serve = move || {
@@ -141,6 +131,27 @@ pub fn start(
         address,
         is_tls,
     })
+}
+
+fn named(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
+}
+
+/// The threads that keep what requests are answered from.
+fn keepers(
+    state: &Arc<State>,
+    certificates: Option<Arc<Certificates>>,
+) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+    let (of_feed, of_fleet, of_tls) = (state.clone(), state.clone(), state.clone());
+    let mut threads = vec![
+        named("api-feed").spawn(move || keep_feed(&of_feed))?,
+        named("api-fleet").spawn(move || keep_fleet(&of_fleet))?,
+    ];
+    if let Some(certificates) = certificates {
+        let keep = move || keep_certificate(&of_tls, &certificates);
+        threads.push(named("api-tls").spawn(keep)?);
+    }
+    Ok(threads)
 }
 
 /// Serves until it is stopped; gives away its handle once it has begun.
@@ -257,6 +268,17 @@ fn keep_feed(state: &State) {
             }
         }
         looks += 1;
+        std::thread::sleep(FEED_EVERY);
+    }
+}
+
+/// Reads robots for those who ask until the server stops.
+fn keep_fleet(state: &State) {
+    let parts = &state.parts;
+    while !state.is_stopping() {
+        if let Err(error) = state.snapshot.keep(&*parts.store, &*parts.clock) {
+            tracing::warn!(%error, "robots of the HTTP interface wait for the store");
+        }
         std::thread::sleep(FEED_EVERY);
     }
 }
