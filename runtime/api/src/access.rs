@@ -16,6 +16,7 @@ use theatre_actors::time::LogTime;
 
 use crate::body;
 use crate::handlers::{Shared, fleet_of};
+use crate::hosts;
 use crate::limits::Limits;
 use crate::problem::{Answer, Problem};
 use crate::routes::{self, RouteSpec};
@@ -217,16 +218,7 @@ async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
                     "send a token: `Authorization: Bearer theatre_...`; `theatre token create` makes one",
                 ))
             },
-            |role| {
-                Ok(Caller {
-                    id: "anonymous".to_owned(),
-                    name: "anonymous".to_owned(),
-                    role,
-                    limits: Limits::default(),
-                    until: None,
-                    hash: None,
-                })
-            },
+            |role| anonymous(request, &state.settings.hosts, role),
         );
     };
     if let Some(issuer) = state.issuer.as_ref().filter(|_| !tokens::is_own(&secret)) {
@@ -255,6 +247,24 @@ async fn stored(state: &Shared, hash: &str, now: LogTime) -> Answer<Option<Store
     let found = web::block(move || parts.access.token(&wanted)).await??;
     state.remembered.put(hash.to_owned(), found.clone(), now);
     Ok(found)
+}
+
+/// The caller without a token, where there may be one.
+fn anonymous(request: &ServiceRequest, hosts: &[String], role: Role) -> Answer<Caller> {
+    if !hosts::is_asked_by(request.uri(), request.headers(), hosts) {
+        return Err(Problem::new(
+            "misdirected",
+            "without a token this is asked by an address, by `localhost` or by a name in `[api] hosts`, and not by the one in the header Host",
+        ));
+    }
+    Ok(Caller {
+        id: "anonymous".to_owned(),
+        name: "anonymous".to_owned(),
+        role,
+        limits: Limits::default(),
+        until: None,
+        hash: None,
+    })
 }
 
 /// The token that a request carries.

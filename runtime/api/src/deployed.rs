@@ -91,6 +91,7 @@ impl Deployed {
         };
         let mut settings = Settings {
             anonymous: None,
+            hosts: Vec::new(),
             body_bytes: 1 << 20,
             pace: Pace::default(),
             ingests: 1,

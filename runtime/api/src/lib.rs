@@ -14,6 +14,7 @@ mod body;
 mod deployed;
 mod events;
 mod handlers;
+mod hosts;
 mod ingest;
 mod keyed;
 mod limits;
@@ -85,6 +86,8 @@ pub struct Parts {
 pub struct Settings {
     /// Role of a caller without a token; `None`: such a caller is refused.
     pub anonymous: Option<Role>,
+    /// Names by which a caller without a token may ask, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Longest body after decompression, bytes.
     pub body_bytes: usize,
     /// How slowly a body may come.

@@ -35,6 +35,11 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
         415,
         "The body's type or encoding is not known",
     ),
+    (
+        "misdirected",
+        421,
+        "Callers without a token do not ask by this name",
+    ),
     ("busy", 429, "Too much at once"),
     ("internal", 500, "The request could not be carried out"),
     (

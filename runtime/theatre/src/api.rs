@@ -56,6 +56,7 @@ pub fn start(
     };
     let settings = Settings {
         anonymous: config.api.anonymous.or(anonymous.filter(|_| local)),
+        hosts: hosts(&config.api),
         body_bytes: config.api.body_bytes,
         pace: Pace::default(),
         ingests: config.api.ingests,
@@ -65,6 +66,13 @@ pub fn start(
         oidc: oidc(&config.oidc),
     };
     theatre_api::start(listener, parts, settings)
+}
+
+/// Names by which the interface is asked.
+fn hosts(api: &ApiConfig) -> Vec<String> {
+    let listen = api.listen.as_deref().unwrap_or(LISTEN);
+    let own = listen.rsplit_once(':').map(|(host, _)| host.to_owned());
+    api.hosts.iter().cloned().chain(own).collect()
 }
 
 /// Certificate and key of the interface, where it has them.

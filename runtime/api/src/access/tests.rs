@@ -40,3 +40,29 @@ fn every_route_refuses_what_it_does_not_take_in_a_query() {
     let (status, _) = served.ask("GET", "/api/v1/robots?nonsense=1", "localhost", None);
     assert_eq!(status, 401, "who may not ask is told nothing");
 }
+
+#[test]
+fn who_has_no_token_asks_by_a_name_of_ours() {
+    let served = Deployed::start(|settings| {
+        settings.anonymous = Some(Role::Viewer);
+        settings.hosts = vec!["theatre.example".to_owned()];
+    });
+    let token = served.token(Role::Viewer, &[]);
+    let own = served.server.address.to_string();
+    let path = "/api/v1/robots";
+    for (host, token, wanted) in [
+        (own.as_str(), None, 200),
+        ("localhost:8080", None, 200),
+        ("theatre.example", None, 200),
+        ("evil.example", None, 421),
+        ("127.0.0.1.evil.example", None, 421),
+        // A page of another site has no token.
+        ("evil.example", Some(token.as_str()), 200),
+    ] {
+        let (status, said) = served.ask("GET", path, host, token);
+        assert_eq!(status, wanted, "{host}: {said}");
+        assert_eq!(said["code"] == "misdirected", wanted == 421, "{said}");
+    }
+    let (status, _) = served.ask("GET", "/livez", "evil.example", None);
+    assert_eq!(status, 200, "it shows nothing");
+}
