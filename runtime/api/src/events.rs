@@ -137,6 +137,7 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
                 return None;
             }
         }
+        let at = listener.at.clone();
         match listener.news().await {
             Ok(events) if events.is_empty() => {}
             Ok(events) => {
@@ -155,7 +156,10 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
             let beat = format!("id: {}\n: quiet\n\n", listener.at);
             return Some((Ok(Bytes::from(beat)), listener));
         }
-        actix_web::rt::time::sleep(EVERY).await;
+        // Who is far behind goes on at once.
+        if listener.at == at {
+            actix_web::rt::time::sleep(EVERY).await;
+        }
     }
 }
 
