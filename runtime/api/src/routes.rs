@@ -181,7 +181,7 @@ fn robots() -> Vec<RouteSpec> {
             viewer,
             "One robot.",
             vec![ROBOT_ID],
-            Gives::Json(schema::<Robot>),
+            Gives::Json(schema::<handlers::fleet::RobotThen>),
             || asked().to(handlers::fleet::robot),
         ),
         get(
