@@ -1,5 +1,8 @@
 //! Who a caller is, and whether the table of routes lets it in. What is not in the table is refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,10 +14,12 @@ use actix_web::{HttpMessage, web};
 use theatre_actors::ports::{Role, StoredToken};
 use theatre_actors::time::LogTime;
 
+use crate::body;
 use crate::handlers::{Shared, fleet_of};
+use crate::hosts;
 use crate::limits::Limits;
 use crate::problem::{Answer, Problem};
-use crate::routes;
+use crate::routes::{self, RouteSpec};
 use crate::tokens;
 
 /// A token that was revoked is refused after this long at the latest, microseconds.
@@ -141,7 +146,7 @@ impl Remembered {
 
 /// Lets a request through to its handler, with its caller, or refuses it.
 pub(crate) async fn check(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let pattern = request.match_pattern();
@@ -177,8 +182,31 @@ pub(crate) async fn check(
         }
         caller.look(&state).await?;
         request.extensions_mut().insert(caller);
+        let body = request.take_payload();
+        request.set_payload(body::paced(body, state.settings.pace));
     }
+    check_query(route, request.query_string())?;
     next.call(request).await
+}
+
+/// Refuses what a route does not take: a filter that is passed over looks like an answer to it.
+fn check_query(route: &RouteSpec, query: &str) -> Answer<()> {
+    let given = web::Query::<Vec<(String, String)>>::from_query(query)
+        .map_err(|error| Problem::bad(format!("the query: {error}")))?;
+    let taken: Vec<&str> = route.query_names().collect();
+    let Some((name, _)) = given
+        .iter()
+        .find(|(name, _)| !taken.contains(&name.as_str()))
+    else {
+        return Ok(());
+    };
+    let known = match taken.is_empty() {
+        true => "nothing".to_owned(),
+        false => taken.join(", "),
+    };
+    Err(Problem::bad(format!(
+        "the query: '{name}' is not taken here; what is: {known}"
+    )))
 }
 
 async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
@@ -190,16 +218,7 @@ async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
                     "send a token: `Authorization: Bearer theatre_...`; `theatre token create` makes one",
                 ))
             },
-            |role| {
-                Ok(Caller {
-                    id: "anonymous".to_owned(),
-                    name: "anonymous".to_owned(),
-                    role,
-                    limits: Limits::default(),
-                    until: None,
-                    hash: None,
-                })
-            },
+            |role| anonymous(request, &state.settings.hosts, role),
         );
     };
     if let Some(issuer) = state.issuer.as_ref().filter(|_| !tokens::is_own(&secret)) {
@@ -228,6 +247,24 @@ async fn stored(state: &Shared, hash: &str, now: LogTime) -> Answer<Option<Store
     let found = web::block(move || parts.access.token(&wanted)).await??;
     state.remembered.put(hash.to_owned(), found.clone(), now);
     Ok(found)
+}
+
+/// The caller without a token, where there may be one.
+fn anonymous(request: &ServiceRequest, hosts: &[String], role: Role) -> Answer<Caller> {
+    if !hosts::is_asked_by(request.uri(), request.headers(), hosts) {
+        return Err(Problem::new(
+            "misdirected",
+            "without a token this is asked by an address, by `localhost` or by a name in `[api] hosts`, and not by the one in the header Host",
+        ));
+    }
+    Ok(Caller {
+        id: "anonymous".to_owned(),
+        name: "anonymous".to_owned(),
+        role,
+        limits: Limits::default(),
+        until: None,
+        hash: None,
+    })
 }
 
 /// The token that a request carries.

@@ -1,13 +1,17 @@
-//! Bodies of requests: read whole, unpacked, and never longer than allowed.
+//! Bodies of requests: read whole, unpacked, and never longer, nor sent more slowly, than allowed.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::time::Duration;
 
+use actix_web::dev;
+use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::rt::time::{Instant, timeout};
 use actix_web::web::{BytesMut, Payload};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -82,12 +86,73 @@ fn too_long(max: usize) -> Problem {
     )
 }
 
+/// How slowly a body may come.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Longest wait for the next piece of it.
+    pub piece: Duration,
+    /// How long it may take whatever its length.
+    pub whole: Duration,
+    /// For each so many bytes of it that have come, it may take a second more.
+    pub bytes_per_second: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            piece: Duration::from_secs(10),
+            whole: Duration::from_secs(30),
+            bytes_per_second: 64 << 10,
+        }
+    }
+}
+
+impl Pace {
+    /// How long the next piece may take, when so many bytes have come within a time.
+    pub(crate) fn next_within(&self, bytes: u64, taken: Duration) -> Duration {
+        let more = Duration::from_secs(bytes / self.bytes_per_second.max(1));
+        let left = self.whole.saturating_add(more).saturating_sub(taken);
+        self.piece.min(left)
+    }
+}
+
+/// The same body, which ends with [`ErrorKind::TimedOut`] once it comes more slowly than it may.
+pub(crate) fn paced(body: dev::Payload, pace: Pace) -> dev::Payload {
+    let begun = Instant::now();
+    let pieces = stream::unfold(Some((body, 0_u64)), move |left| async move {
+        let (mut body, read) = left?;
+        let within = pace.next_within(read, begun.elapsed());
+        match timeout(within, body.next()).await {
+            Ok(Some(Ok(piece))) => {
+                let read = read + piece.len() as u64;
+                Some((Ok(piece), Some((body, read))))
+            }
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(PayloadError::Io(ErrorKind::TimedOut.into())), None)),
+        }
+    });
+    dev::Payload::Stream {
+        payload: pieces.boxed_local(),
+    }
+}
+
+/// What is wrong with a body that ended before its time.
+pub(crate) fn broken(error: &PayloadError) -> Problem {
+    match error {
+        PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => Problem::new(
+            "too_slow",
+            "the body comes too slowly: send it in smaller parts, or packed (gzip, zstd)",
+        ),
+        error => Problem::bad(format!("the body ended early: {error}")),
+    }
+}
+
 /// Reads a body as it comes, `max` bytes at most.
 pub(crate) async fn read(mut payload: Payload, max: usize) -> Answer<Vec<u8>> {
     let mut body = BytesMut::new();
     while let Some(piece) = payload.next().await {
-        let piece =
-            piece.map_err(|error| Problem::bad(format!("the body ended early: {error}")))?;
+        let piece = piece.map_err(|error| broken(&error))?;
         if body.len() + piece.len() > max {
             return Err(too_long(max));
         }

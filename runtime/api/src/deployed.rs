@@ -1,7 +1,8 @@
 //! A deployment that is served for a test: embedded files in a folder of their own.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use theatre_star::report::Report;
 use theatre_system::clock::SystemClock;
 use theatre_system::http;
 
-use crate::{NewToken, Parts, ReportSource, Server, Settings, issue, start};
+use crate::{NewToken, Pace, Parts, ReportSource, Server, Settings, issue, start};
 
 /// A warehouse that answers one report, and counts how often it is asked.
 #[derive(Default)]
@@ -44,6 +45,35 @@ pub(crate) struct Deployed {
     _folder: tempfile::TempDir,
 }
 
+/// What an interface is served from, with its files in a folder.
+pub(crate) fn parts(
+    folder: &Path,
+    access: Arc<EmbeddedAccess>,
+    clock: Arc<dyn Clock>,
+    partitions: u32,
+) -> Parts {
+    let store = EmbeddedStore::open(&folder.join("store")).unwrap();
+    let topics = ["records".to_owned()];
+    store.ensure_layout(&topics, partitions).unwrap();
+    let log = EmbeddedLog::open(&folder.join("log"), clock.clone()).unwrap();
+    log.ensure_topics(&topics, partitions).unwrap();
+    let topic = ("robot_events".to_owned(), "records".to_owned());
+    Parts {
+        log: Arc::new(log),
+        store: Arc::new(store),
+        access,
+        reports: None,
+        registry: Arc::new(Registry::builtin()),
+        topics: BTreeMap::from([topic]),
+        rules: Arc::default(),
+        rules_approval: false,
+        windows: None,
+        partitions,
+        record_bytes: 1 << 20,
+        clock,
+    }
+}
+
 impl Deployed {
     /// Serves with these settings, by the clock of the machine.
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
@@ -53,31 +83,17 @@ impl Deployed {
     /// The same by another clock.
     pub(crate) fn at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| folder.path().join(name);
-        let store = EmbeddedStore::open(&file("store")).unwrap();
-        let topics = ["records".to_owned()];
-        store.ensure_layout(&topics, 1).unwrap();
-        let log = EmbeddedLog::open(&file("log"), clock.clone()).unwrap();
-        log.ensure_topics(&topics, 1).unwrap();
-        let access = Arc::new(EmbeddedAccess::open(&file("access")).unwrap());
+        let access = Arc::new(EmbeddedAccess::open(&folder.path().join("access")).unwrap());
         let reports = Arc::new(OneReport::default());
         let parts = Parts {
-            log: Arc::new(log),
-            store: Arc::new(store),
-            access: access.clone(),
             reports: Some(reports.clone()),
-            registry: Arc::new(Registry::builtin()),
-            topics: BTreeMap::new(),
-            rules: Arc::default(),
-            rules_approval: false,
-            windows: None,
-            partitions: 1,
-            record_bytes: 1 << 20,
-            clock: clock.clone(),
+            ..parts(folder.path(), access.clone(), clock.clone(), 1)
         };
         let mut settings = Settings {
             anonymous: None,
+            hosts: Vec::new(),
             body_bytes: 1 << 20,
+            pace: Pace::default(),
             ingests: 1,
             records_per_second: 0,
             listeners: 1,
@@ -118,6 +134,32 @@ impl Deployed {
     pub(crate) fn trail(&self) -> Vec<String> {
         let entries = self.access.audit_trail(100).unwrap();
         entries.into_iter().map(|entry| entry.who).collect()
+    }
+
+    /// Asks with an empty object as the body, under the name of a host; status and body of the answer.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        host: &str,
+        token: Option<&str>,
+    ) -> (u16, Value) {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let token = token.unwrap_or_default();
+        let asked = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{token}connection: close\r\n\
+            content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        let mut stream = TcpStream::connect(self.server.address).unwrap();
+        stream.write_all(asked.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).and_then(|it| it.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (
+            status.unwrap(),
+            serde_json::from_str(body).unwrap_or_default(),
+        )
     }
 
     /// Status and body of an answer; `ca` is the authority that the server is known by.

@@ -70,7 +70,7 @@ struct Listener {
     quiet: u32,
     has_greeted: bool,
     /// Counts the connection until it ends.
-    _permit: crate::server::Permit,
+    _permit: crate::permits::Permit,
 }
 
 pub(crate) async fn listen(
@@ -81,8 +81,8 @@ pub(crate) async fn listen(
 ) -> Answer<HttpResponse> {
     let permit = state
         .listeners
-        .take()
-        .ok_or_else(|| Problem::new("busy", "too many listen already; try again later").after(5))?;
+        .take(&caller.id)
+        .map_err(|_| Problem::new("busy", "too many listen already; try again later").after(5))?;
     let header = request
         .headers()
         .get("last-event-id")
@@ -137,6 +137,7 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
                 return None;
             }
         }
+        let at = listener.at.clone();
         match listener.news().await {
             Ok(events) if events.is_empty() => {}
             Ok(events) => {
@@ -155,7 +156,10 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
             let beat = format!("id: {}\n: quiet\n\n", listener.at);
             return Some((Ok(Bytes::from(beat)), listener));
         }
-        actix_web::rt::time::sleep(EVERY).await;
+        // Who is far behind goes on at once.
+        if listener.at == at {
+            actix_web::rt::time::sleep(EVERY).await;
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Records come in: checked against their dataset's schema, encoded as a robot would, and appended to
 //! the topic that the pipeline reads.
 
+mod json;
 mod once;
 mod records;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
 use theatre_actors::partitioner::partition_of;
-use theatre_actors::ports::{Error, NewRecord};
+use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::DatasetKind;
 
 use crate::Parts;
@@ -20,15 +24,20 @@ use crate::access::Caller;
 use crate::body::{self, Encoding};
 use crate::handlers::{Known, Shared};
 use crate::model::{Accepted, Position, RejectedRecord};
+use crate::permits::Refused;
 use crate::problem::{Answer, Problem};
 use crate::server::State;
 
 pub(crate) use once::{fingerprint, given_up_on_error, other_request, take_over};
 pub(crate) use records::Encoders;
-use records::{Form, Parsed};
+use records::{Bounds, Form, Parsed};
 
 /// Rejected records that an answer names.
 const NAMED_MAX: usize = 100;
+/// Records of a body that do not fit, after which no more of it is read where none is appended.
+const REJECTED_MAX: u64 = 10_000;
+/// Records that are appended at a time.
+const APPENDED_MAX: usize = 10_000;
 /// Longest key of a request, bytes.
 const KEY_MAX: usize = 200;
 
@@ -98,9 +107,7 @@ pub(crate) async fn records(
     let (form, encoding) = (Form::of(http.headers())?, Encoding::of(http.headers())?);
     let key = key(http.headers(), &caller)?;
     // The permit is held until the records are appended: memory is bounded by it.
-    let _permit = state.ingests.take().ok_or_else(|| {
-        Problem::new("busy", "too many bodies are being read; send it again").after(1)
-    })?;
+    let _permit = state.ingests.take(&caller.id).map_err(busy)?;
     let body = body::read(payload, state.settings.body_bytes).await?;
     let request = Request {
         dataset: dataset.into_inner(),
@@ -116,6 +123,17 @@ pub(crate) async fn records(
     Ok(HttpResponse::Accepted()
         .content_type("application/json")
         .body(answer))
+}
+
+/// Why a body is not read now.
+fn busy(refused: Refused) -> Problem {
+    let why = match refused {
+        Refused::ByAll => "too many bodies are being read; send it again",
+        Refused::ByCaller => {
+            "half of the bodies that are read at a time are this token's; send it again once one of them is answered"
+        }
+    };
+    Problem::new("busy", why).after(1)
 }
 
 pub(crate) fn key(headers: &HeaderMap, caller: &Caller) -> Answer<Option<String>> {
@@ -156,7 +174,11 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
     let encoder = state.encoders.of(&dataset)?;
     let body = body::unpack(body, encoding, state.settings.body_bytes)?;
     let fingerprint = key.as_ref().map(|_| once::fingerprint(&dataset, &body));
-    let parsed = encoder.parse(form, &body, parts.record_bytes)?;
+    let bounds = Bounds {
+        record_bytes: parts.record_bytes,
+        rejected: (on_error == OnError::Reject).then_some(REJECTED_MAX),
+    };
+    let parsed = encoder.parse(form, &body, bounds)?;
     drop(body);
     if let Some(robot) = parsed
         .records
@@ -194,7 +216,7 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
             once::append(parts, topic, &by_partition, key, fingerprint, answer)
         }
         _ => {
-            let positions = append_all(parts, topic, &by_partition)?;
+            let positions = append_all(parts, topic, &by_partition, &|| Ok(()))?;
             encoded(&answer(positions))
         }
     }
@@ -237,32 +259,54 @@ impl OfRobot for NewRecord {
 }
 
 fn rejected(parsed: &Parsed) -> Problem {
+    let (wrong, fit) = (parsed.rejected_total, parsed.records.len() as u64);
+    let read = match parsed.is_cut_off {
+        true => format!("the first {} records (no more were read)", wrong + fit),
+        false => format!("{} records", wrong + fit),
+    };
     let mut problem = Problem::new(
         "invalid_records",
         format!(
-            "{} of {} records do not fit the schema: nothing was appended; put them right, or send the others with ?on_error=skip",
-            parsed.rejected_total,
-            parsed.rejected_total + parsed.records.len() as u64
+            "{wrong} of {read} do not fit the schema: nothing was appended; put them right, or send the others with ?on_error=skip"
         ),
     );
     problem.records = Some(Box::new(json!(parsed.rejected)));
     problem
 }
 
-fn append_all(parts: &Parts, topic: &str, records: &ByPartition) -> Answer<Vec<Position>> {
-    let append = |(partition, records): (&u32, &Vec<NewRecord>)| -> Result<Position, Error> {
+/// Appends records partition by partition; `hold` is asked before each append, and may refuse it.
+fn append_all(
+    parts: &Parts,
+    topic: &str,
+    records: &ByPartition,
+    hold: &dyn Fn() -> Answer<()>,
+) -> Answer<Vec<Position>> {
+    let append = |(partition, records): (&u32, &Vec<NewRecord>)| -> Answer<Position> {
         Ok(Position {
             topic: topic.to_owned(),
             partition: *partition,
-            first_offset: parts.log.append(topic, *partition, records)?,
+            first_offset: append_in_parts(parts, (topic, *partition), records, hold)?,
             records: records.len() as u64,
         })
     };
-    records
-        .iter()
-        .map(append)
-        .collect::<Result<_, _>>()
-        .map_err(Problem::from)
+    records.iter().map(append).collect()
+}
+
+/// Appends records of a partition, so many at a time that each append ends before it is given up;
+/// returns the first one's offset.
+fn append_in_parts(
+    parts: &Parts,
+    (topic, partition): (&str, u32),
+    records: &[NewRecord],
+    hold: &dyn Fn() -> Answer<()>,
+) -> Answer<u64> {
+    let mut first = None;
+    for part in records.chunks(APPENDED_MAX) {
+        hold()?;
+        let offset = parts.log.append(topic, partition, part)?;
+        first = first.or(Some(offset));
+    }
+    first.map_or_else(|| Ok(parts.log.range(topic, partition)?.end), Ok)
 }
 
 /// A value as JSON, for an answer or to be kept.

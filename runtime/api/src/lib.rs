@@ -14,6 +14,7 @@ mod body;
 mod deployed;
 mod events;
 mod handlers;
+mod hosts;
 mod ingest;
 mod keyed;
 mod limits;
@@ -21,6 +22,7 @@ mod model;
 mod oidc;
 mod openapi;
 mod page;
+mod permits;
 mod problem;
 mod quota;
 mod reports;
@@ -41,6 +43,7 @@ use theatre_actors::time::Clock;
 use theatre_actors::window::WindowPlan;
 use theatre_schemas::registry::Registry;
 
+pub use body::Pace;
 pub use limits::split as robots_and_facilities;
 pub use oidc::Oidc;
 pub use openapi::document as openapi;
@@ -83,9 +86,13 @@ pub struct Parts {
 pub struct Settings {
     /// Role of a caller without a token; `None`: such a caller is refused.
     pub anonymous: Option<Role>,
+    /// Names by which a caller without a token may ask, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Longest body after decompression, bytes.
     pub body_bytes: usize,
-    /// Bodies that are read and appended at a time.
+    /// How slowly a body may come.
+    pub pace: Pace,
+    /// Bodies that are read and appended at a time; one caller has half of them at most.
     pub ingests: usize,
     /// Records a second that each caller may send to this process; 0: as many as it likes.
     pub records_per_second: u64,

@@ -167,7 +167,7 @@ fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
     for (_, status, title) in CODES {
         // What has an operation is asked by its method.
         let is_of_none = *status == 405;
-        let of_bodies = matches!(status, 409 | 413 | 415);
+        let of_bodies = matches!(status, 408 | 409 | 413 | 415);
         if !is_of_none
             && (route.takes.is_some() || !of_bodies)
             && !statuses.iter().any(|(known, _)| known == status)
@@ -191,4 +191,28 @@ pub(crate) async fn serve() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
         .body(TEXT.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_with_a_schema_says_as_of_when_it_is() {
+        let document = document();
+        let mut looked_at = 0;
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let content = &operations["get"]["responses"]["200"]["content"];
+            let mut schema = &content["application/json"]["schema"];
+            if let Some(name) = schema["$ref"].as_str() {
+                schema = document.pointer(name.trim_start_matches('#')).unwrap();
+            }
+            let Some(properties) = schema["properties"].as_object() else {
+                continue;
+            };
+            looked_at += 1;
+            assert!(properties.contains_key("as_of"), "{path}: {properties:?}");
+        }
+        assert!(looked_at > 15, "{looked_at}");
+    }
 }

@@ -23,6 +23,7 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
         405,
         "The path is not asked by this method",
     ),
+    ("too_slow", 408, "The body comes too slowly"),
     (
         "conflict",
         409,
@@ -33,6 +34,11 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
         "unsupported",
         415,
         "The body's type or encoding is not known",
+    ),
+    (
+        "misdirected",
+        421,
+        "Callers without a token do not ask by this name",
     ),
     ("busy", 429, "Too much at once"),
     ("internal", 500, "The request could not be carried out"),
@@ -125,6 +131,10 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
+        if self.status == 408 {
+            // The rest of the body would come as slowly.
+            response.force_close();
+        }
         // A refusal before the handler does not come by the server's own headers.
         for header in crate::server::HEADERS {
             response.insert_header(header);

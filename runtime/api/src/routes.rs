@@ -61,6 +61,12 @@ pub(crate) struct RouteSpec {
 }
 
 impl RouteSpec {
+    /// What its query may name.
+    pub(crate) fn query_names(&self) -> impl Iterator<Item = &'static str> {
+        let of_query = self.parameters.iter().filter(|it| it.place == "query");
+        of_query.map(|parameter| parameter.name)
+    }
+
     fn answers_head(&self) -> bool {
         self.method == Method::GET && !matches!(self.gives, Gives::Events)
     }
@@ -175,7 +181,7 @@ fn robots() -> Vec<RouteSpec> {
             viewer,
             "One robot.",
             vec![ROBOT_ID],
-            Gives::Json(schema::<Robot>),
+            Gives::Json(schema::<handlers::fleet::RobotThen>),
             || asked().to(handlers::fleet::robot),
         ),
         get(

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use actix_web::{App, HttpServer, web};
 use theatre_config::ConfigError;
 
 use crate::access::{self, Remembered};
+use crate::body;
 use crate::events::Feed;
 use crate::ingest::Encoders;
 use crate::oidc::Issuer;
+use crate::permits::Permits;
 use crate::problem::Problem;
 use crate::quota::Quota;
 use crate::reports::Answers;
@@ -68,37 +70,6 @@ impl State {
     }
 }
 
-/// So many at a time.
-pub(crate) struct Permits {
-    taken: Arc<AtomicUsize>,
-    most: usize,
-}
-
-/// One of them, given back when dropped.
-pub(crate) struct Permit(Arc<AtomicUsize>);
-
-impl Permits {
-    fn new(most: usize) -> Self {
-        Self {
-            taken: Arc::default(),
-            most,
-        }
-    }
-
-    /// One, if one is left.
-    pub(crate) fn take(&self) -> Option<Permit> {
-        let taken = self.taken.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit(self.taken.clone());
-        (taken < self.most).then_some(permit)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// A running server; stops when dropped.
 pub struct Server {
     handle: ServerHandle,
@@ -129,7 +100,7 @@ pub fn start(
     let issuer = settings.oidc.clone();
     let state = Arc::new(State {
         encoders: Encoders::new(parts.registry.clone()),
-        ingests: Permits::new(settings.ingests),
+        ingests: Permits::shared(settings.ingests),
         quota: (settings.records_per_second > 0).then(|| Quota::new(settings.records_per_second)),
         listeners: Permits::new(settings.listeners),
         issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
@@ -141,17 +112,7 @@ pub fn start(
         feed: Feed::default(),
         stopping: AtomicBool::new(false),
     });
-    let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let read = state.clone();
-    let feed = named("api-feed")
-        .spawn(move || keep_feed(&read))
-        .map_err(refused)?;
-    let mut threads = vec![feed];
-    if let Some(certificates) = tls {
-        let read = state.clone();
-        let keep = move || keep_certificate(&read, &certificates);
-        threads.push(named("api-tls").spawn(keep).map_err(refused)?);
-    }
+    let mut threads = keepers(&state, tls).map_err(refused)?;
     let (handles, started) = channel();
     let served = state.clone();
     let serve = move || {
@@ -170,6 +131,27 @@ pub fn start(
         address,
         is_tls,
     })
+}
+
+fn named(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
+}
+
+/// The threads that keep what requests are answered from.
+fn keepers(
+    state: &Arc<State>,
+    certificates: Option<Arc<Certificates>>,
+) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+    let (of_feed, of_fleet, of_tls) = (state.clone(), state.clone(), state.clone());
+    let mut threads = vec![
+        named("api-feed").spawn(move || keep_feed(&of_feed))?,
+        named("api-fleet").spawn(move || keep_fleet(&of_fleet))?,
+    ];
+    if let Some(certificates) = certificates {
+        let keep = move || keep_certificate(&of_tls, &certificates);
+        threads.push(named("api-tls").spawn(keep)?);
+    }
+    Ok(threads)
 }
 
 /// Serves until it is stopped; gives away its handle once it has begun.
@@ -246,6 +228,7 @@ fn app(
             JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
                 Problem::new("too_large", format!("the body: {error}"))
             }
+            JsonPayloadError::Payload(error) => body::broken(&error),
             error => Problem::bad(format!("the body: {error}")),
         }
         .into()
@@ -285,6 +268,17 @@ fn keep_feed(state: &State) {
             }
         }
         looks += 1;
+        std::thread::sleep(FEED_EVERY);
+    }
+}
+
+/// Reads robots for those who ask until the server stops.
+fn keep_fleet(state: &State) {
+    let parts = &state.parts;
+    while !state.is_stopping() {
+        if let Err(error) = state.snapshot.keep(&*parts.store, &*parts.clock) {
+            tracing::warn!(%error, "robots of the HTTP interface wait for the store");
+        }
         std::thread::sleep(FEED_EVERY);
     }
 }

@@ -26,14 +26,18 @@ pub struct ApiConfig {
     /// Where it listens. Absent: `127.0.0.1:8080`, or any other port of this machine where that one
     /// is taken.
     pub listen: Option<String>,
-    /// What callers without a token may do: `viewer`, `operator`, `engineer` or `admin`. Absent:
-    /// nothing. `theatre demo` lets them look (`viewer`) where it listens on this machine only.
+    /// What callers without a token may do: `viewer`, which is to look. Absent: nothing. `theatre
+    /// demo` lets them look where it listens on this machine only.
     #[schemars(with = "Option<String>")]
     pub anonymous: Option<Role>,
+    /// Names by which callers without a token ask, such as `theatre.example.org`, beside addresses,
+    /// `localhost` and the name in `listen`. By any other name they are refused, so that no page of
+    /// another site reads answers through a name of its own.
+    pub hosts: Vec<String>,
     /// Longest body of a request, bytes, after it was unpacked.
     pub body_bytes: usize,
-    /// Bodies of records that are read and appended at a time; further ones are asked to come
-    /// again. Together with `body_bytes` it bounds memory.
+    /// Bodies of records that are read and appended at a time, half of them of one token at most;
+    /// further ones are asked to come again. Each takes up to four times `body_bytes` of memory.
     pub ingests: usize,
     /// Records a second that each token may send to each process of the interface, on average: what
     /// it did not send within the last ten seconds it may send at once. What is more is asked to
@@ -54,6 +58,7 @@ impl Default for ApiConfig {
             enabled: true,
             listen: None,
             anonymous: None,
+            hosts: Vec::new(),
             body_bytes: 16 << 20,
             ingests: 4,
             records_per_second: 0,
@@ -70,6 +75,17 @@ impl ApiConfig {
         oidc.check(faults);
         if let Some(listen) = &self.listen {
             faults.listen("[api] listen", listen);
+        }
+        let is_viewer = |role: Role| role == Role::Viewer;
+        faults.unless(self.anonymous.is_none_or(is_viewer), || {
+            "[api] anonymous: without a token callers may look only (viewer); for more, make tokens: theatre token create".to_owned()
+        });
+        for host in &self.hosts {
+            faults.unless(is_name(host), || {
+                format!(
+                    "[api] hosts: \"{host}\" is no name such as theatre.example.org, without a port"
+                )
+            });
         }
         faults.file("[api] tls_cert", self.tls_cert.as_ref());
         faults.file("[api] tls_key", self.tls_key.as_ref());
@@ -90,4 +106,13 @@ impl ApiConfig {
             });
         }
     }
+}
+
+/// Whether a text can be the name of a host.
+fn is_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let of_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !part.is_empty() && part.bytes().all(of_part)
+    };
+    text.len() <= 253 && text.split('.').all(is_part)
 }

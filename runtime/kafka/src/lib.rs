@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{
@@ -51,6 +51,11 @@ mod topics;
 pub use inspect::{Cluster, Group, Right, Rights, Topic};
 pub use lean::{Aborted, BatchFault, visit_batches};
 pub use topic_audit::{Difference, ExpectedTopic, TopicAudit, TopicSettings, differences};
+
+/// How long the records of an append may be under way, milliseconds. After that they are given up, and
+/// the caller hears of it while it still holds what it appends for: a request with a key is taken over
+/// by its repetition after a minute.
+const APPEND_TIMEOUT_MS: u32 = 20_000;
 
 /// Opens the log. It connects at the first request.
 ///
@@ -135,7 +140,8 @@ impl KafkaLog {
         if let Some(there) = self.producer.get() {
             return Ok(there);
         }
-        let opened = producer::open(&self.base, &[])
+        let of_messages = APPEND_TIMEOUT_MS.to_string();
+        let opened = producer::open(&self.base, &[("message.timeout.ms", &of_messages)])
             .map_err(|error| failed("opening a producer", &error))?;
         Ok(self.producer.get_or_init(|| opened))
     }
@@ -287,7 +293,11 @@ impl EventLog for KafkaLog {
                 .enumerate()
                 .map(|(index, record)| (index, topic, partition, record)),
         );
-        match (outcome.failed.first(), outcome.first_offset) {
+        // What became of some is not known, even where others were refused.
+        let is_unknown = |(_, code): &&(usize, RDKafkaErrorCode)| !client::is_refusal(*code);
+        let mut failed = outcome.failed.iter();
+        let failure = failed.find(is_unknown).or(outcome.failed.first());
+        match (failure, outcome.first_offset) {
             (Some((index, code)), _) => Err(client::by_code(
                 &format!(
                     "appending record {index} of {} to topic '{topic}'",
@@ -396,5 +406,36 @@ impl EventLog for KafkaLog {
     /// Does nothing: Kafka deletes by the topic's own retention, on which other readers rely too.
     fn trim(&self, _topic: &str, _partition: Partition, _before: u64) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn an_append_to_a_broker_that_is_away_is_given_up_before_its_request_is_taken_over() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("records", 1, 1).unwrap();
+        let url = format!("kafka://{}", cluster.bootstrap_servers());
+        let io = IoRuntime::start().unwrap();
+        let log = open(&url, &LogConfig::default(), &io).unwrap();
+        let append = || {
+            let record = NewRecord {
+                key: b"robot".to_vec(),
+                value: b"value".to_vec(),
+                headers: Vec::new(),
+            };
+            log.append("records", 0, &[record])
+        };
+        append().unwrap();
+        cluster.broker_down(1).unwrap();
+        let begun = Instant::now();
+        let error = append().unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(40), "{took:?}");
     }
 }

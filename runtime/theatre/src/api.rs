@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Oidc, Parts, ReportSource, Server, Settings, TlsFiles};
+use theatre_api::{Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
@@ -56,7 +56,9 @@ pub fn start(
     };
     let settings = Settings {
         anonymous: config.api.anonymous.or(anonymous.filter(|_| local)),
+        hosts: hosts(&config.api),
         body_bytes: config.api.body_bytes,
+        pace: Pace::default(),
         ingests: config.api.ingests,
         records_per_second: config.api.records_per_second,
         listeners: config.api.listeners,
@@ -64,6 +66,13 @@ pub fn start(
         oidc: oidc(&config.oidc),
     };
     theatre_api::start(listener, parts, settings)
+}
+
+/// Names by which the interface is asked.
+fn hosts(api: &ApiConfig) -> Vec<String> {
+    let listen = api.listen.as_deref().unwrap_or(LISTEN);
+    let own = listen.rsplit_once(':').map(|(host, _)| host.to_owned());
+    api.hosts.iter().cloned().chain(own).collect()
 }
 
 /// Certificate and key of the interface, where it has them.

@@ -13,6 +13,8 @@ use crate::model::{AlertTransition, outcome};
 
 /// Events that are kept for listeners that come back.
 const KEPT: usize = 10_000;
+/// The kinds of outputs that listeners hear of.
+const HEARD: [OutputKind; 2] = [OutputKind::Alert, OutputKind::Outcome];
 /// Outputs that are read at a time.
 const READ: usize = 1000;
 
@@ -124,7 +126,8 @@ impl Feed {
     }
 }
 
-/// The same from the store, partition by partition.
+/// The same from the store, partition by partition. Outputs that listeners do not hear of are passed over
+/// at once, however many there are.
 pub(super) fn from_store(
     store: &dyn CheckpointStore,
     at: &Position,
@@ -133,10 +136,22 @@ pub(super) fn from_store(
     let partitions = store.layout()?.map_or(0, |(_, partitions)| partitions);
     let (mut events, mut moved) = (Vec::new(), at.clone());
     for partition in 0..partitions {
-        let outputs = store.outputs_after(partition, at.get(partition), limit)?;
-        if let Some(last) = outputs.last() {
-            moved.set(partition, last.sequence);
+        let from = at.get(partition);
+        // Asked before the outputs: what is committed meanwhile comes the next time.
+        let mut upto = store.status(partition)?.last_output.max(from);
+        let mut outputs = Vec::new();
+        for kind in HEARD {
+            let of_kind = store.outputs_of_kind_after(partition, kind, from, limit)?;
+            if of_kind.len() >= limit
+                && let Some(last) = of_kind.last()
+            {
+                upto = upto.min(last.sequence);
+            }
+            outputs.extend(of_kind);
         }
+        outputs.retain(|stored| stored.sequence <= upto);
+        outputs.sort_by_key(|stored| stored.sequence);
+        moved.set(partition, upto);
         events.extend(outputs.iter().filter_map(event).map(Arc::new));
     }
     Ok((events, moved))
@@ -165,4 +180,83 @@ fn event(stored: &StoredOutput) -> Option<Event> {
         priority,
         data: data.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use theatre_actors::outputs::{OutputEvent, alert, window};
+    use theatre_actors::ports::{PartitionCommit, ProcessorSave};
+    use theatre_actors::position::Positions;
+    use theatre_actors::time::LogTime;
+    use theatre_actors::window::WindowRow;
+    use theatre_embedded::store::EmbeddedStore;
+
+    use super::*;
+
+    fn windows(numbers: Range<i64>) -> Vec<OutputEvent> {
+        let of = |number: i64| {
+            let row = WindowRow {
+                window: "1s".to_owned(),
+                size_us: 1_000_000,
+                start_us: number * 1_000_000,
+                revision: 0,
+                rows: 1,
+                signals: Vec::new(),
+            };
+            window::output("r", "robot_events", &row)
+        };
+        numbers.map(of).collect()
+    }
+
+    #[test]
+    fn who_was_away_for_long_hears_of_what_matters_without_reading_all_windows() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(&folder.path().join("store")).unwrap();
+        store.ensure_layout(&["records".to_owned()], 1).unwrap();
+        let alerts = |revisions: Range<i32>| {
+            revisions.map(|revision| {
+                let alert = Alert {
+                    condition_id: "c".to_owned(),
+                    revision,
+                    ..Alert::default()
+                };
+                alert::output("r", &alert)
+            })
+        };
+        let outputs = windows(0..500).into_iter().chain(alerts(0..3));
+        let outputs = outputs.chain(windows(500..1000)).chain(alerts(3..6));
+        let epoch = store.acquire(0).unwrap();
+        let save = ProcessorSave {
+            processor: "r".to_owned(),
+            save_number: 1,
+            positions: Positions::zero(),
+            state: Vec::new(),
+            outputs: outputs.chain(windows(1000..1500)).collect(),
+            dead: Vec::new(),
+        };
+        let commit = PartitionCommit {
+            partition: 0,
+            epoch,
+            processors: vec![save],
+            floor: Positions::zero(),
+        };
+        store.commit(&[commit], LogTime(1)).unwrap();
+        let mut at = Position::default();
+        let mut steps = Vec::new();
+        while at.get(0) < 1506 {
+            let (events, moved) = from_store(&store, &at, 4).unwrap();
+            let heard: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+            steps.push((heard, moved.get(0)));
+            at = moved;
+            assert!(steps.len() < 10, "{steps:?}");
+        }
+        assert_eq!(
+            steps,
+            [(vec![501, 502, 503, 1004], 1004), (vec![1005, 1006], 1506)]
+        );
+        let (events, moved) = from_store(&store, &at, 4).unwrap();
+        assert!(events.is_empty() && moved == at);
+    }
 }

@@ -1,11 +1,22 @@
 //! Robots and procedures.
 
 use actix_web::web::{Json, Path, Query};
+use schemars::JsonSchema;
+use serde::Serialize;
 use theatre_actors::processor::ProcessorView;
 
 use super::{Known, ListQuery, Shared, fleet_of};
-use crate::model::{Page, Procedure, Robot};
+use crate::model::{Page, Procedure, Robot, Time};
 use crate::problem::{Answer, Problem};
+
+/// A robot as it was at a moment.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RobotThen {
+    #[serde(flatten)]
+    robot: Robot,
+    /// When the store was read.
+    as_of: Time,
+}
 
 pub(crate) async fn robots(
     query: Query<ListQuery>,
@@ -43,11 +54,14 @@ pub(crate) async fn robot(
     robot: Path<String>,
     caller: Known,
     state: Shared,
-) -> Answer<Json<Robot>> {
+) -> Answer<Json<RobotThen>> {
     let fleet = fleet_of(&state).await?;
     let view = fleet.robot(&robot).filter(|_| caller.may(&robot));
     let view = view.ok_or_else(|| Problem::missing("robot", &robot))?;
-    Ok(Json(Robot::from(view)))
+    Ok(Json(RobotThen {
+        robot: Robot::from(view),
+        as_of: fleet.as_of.into(),
+    }))
 }
 
 pub(crate) async fn procedures(

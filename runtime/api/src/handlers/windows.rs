@@ -158,8 +158,12 @@ fn answer(parts: &Parts, question: Question, as_of: Time) -> Answer<Series> {
         }
     }
     let (window, size) = resolution(&sizes, &question);
-    let points = points(&revisions, &window, size, &question);
-    let merged = points.merged();
+    let points = points(&revisions, &window, &question);
+    let span = Span {
+        from: question.from,
+        until: question.until,
+    };
+    let merged = span.merged(points, size, question.points);
     Ok(Series {
         robot_id: question.robot,
         dataset: question.dataset,
@@ -186,13 +190,7 @@ fn resolution(sizes: &BTreeMap<String, i64>, question: &Question) -> (String, i6
     found.map_or((String::new(), 0), |(size, name)| ((*name).clone(), *size))
 }
 
-struct Points {
-    size: i64,
-    most: usize,
-    points: Vec<Point>,
-}
-
-fn points(revisions: &Revisions, window: &str, size: i64, question: &Question) -> Points {
+fn points(revisions: &Revisions, window: &str, question: &Question) -> Vec<Point> {
     let of_window = revisions.iter().filter(|((name, _), _)| name == window);
     let point = |((_, start), rows): (&(String, i64), &Vec<WindowRow>)| {
         let merged = merge_revisions(rows)?;
@@ -205,24 +203,34 @@ fn points(revisions: &Revisions, window: &str, size: i64, question: &Question) -
             max: signal.max,
         })
     };
-    Points {
-        size,
-        most: question.points,
-        points: of_window.filter_map(point).collect(),
-    }
+    of_window.filter_map(point).collect()
 }
 
-impl Points {
-    /// Neighbours put together until there are no more than wanted; with their length.
-    fn merged(self) -> (i64, Vec<Point>) {
-        let together = self.points.len().div_ceil(self.most.max(1)).max(1) as i64;
-        if together == 1 {
-            return (self.size, self.points);
+/// The stretch of time that is asked for.
+struct Span {
+    from: i64,
+    until: i64,
+}
+
+impl Span {
+    /// Points that begin within it, of windows of this length, `most` of them at most: with more,
+    /// those of each so many windows are put together. With the length of what each stands for.
+    fn merged(&self, points: Vec<Point>, window: i64, most: usize) -> (i64, Vec<Point>) {
+        if points.len() <= most {
+            return (window, points);
         }
-        let size = self.size.saturating_mul(together);
+        let (window, most) = (window.max(1), most.max(1) as i64);
+        // It is the time that is divided, not the points: where some are missing, those that are
+        // there would fall into more stretches than are wanted.
+        let first = self.from.div_euclid(window) * window;
+        let last = self.until.saturating_sub(1);
+        let windows = last.saturating_sub(first).div_euclid(window) + 1;
+        // Rounded up.
+        let size = window.saturating_mul((windows - 1).div_euclid(most) + 1);
         let mut merged: Vec<Point> = Vec::new();
-        for point in self.points {
-            let start = Time(point.start.0.div_euclid(size) * size);
+        for point in points {
+            let stretch = point.start.0.saturating_sub(first).div_euclid(size);
+            let start = Time(first + stretch * size);
             match merged.last_mut().filter(|last| last.start == start) {
                 Some(last) => {
                     let count = last.count + point.count;
@@ -236,5 +244,78 @@ impl Points {
             }
         }
         (size, merged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn point(start: i64) -> Point {
+        Point {
+            start: Time(start),
+            count: 1,
+            mean: start as f64,
+            min: start as f64,
+            max: start as f64,
+        }
+    }
+
+    #[test]
+    fn a_sample_each_twenty_minutes_gives_no_more_points_than_are_wanted() {
+        let (minute, hours) = (60_000_000, 10 * 3_600_000_000);
+        let span = Span {
+            from: 0,
+            until: hours,
+        };
+        for most in [1, 2, 5, 8, 29] {
+            let points = (0..30).map(|at| point(at * 20 * minute)).collect();
+            let (size, merged) = span.merged(points, 10_000_000, most);
+            assert!(
+                merged.len() <= most && merged.len() > most / 2,
+                "{most}: {}",
+                merged.len()
+            );
+            assert!(size * most as i64 >= hours, "{most}: {size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn points_are_never_more_than_wanted_and_hold_every_value(
+            from in -1_000_000_i64..1_000_000,
+            length in 1_i64..100_000,
+            window in 1_i64..1000,
+            most in 1_usize..50,
+            gaps in proptest::collection::vec(1_i64..40, 0..200),
+        ) {
+            let span = Span { from, until: from + length };
+            // Windows begin at multiples of their length, some of them are missing.
+            let first = from.div_euclid(window) + i64::from(from.rem_euclid(window) > 0);
+            let starts: Vec<i64> = gaps
+                .iter()
+                .scan(first - 1, |at, gap| {
+                    *at += gap;
+                    Some(*at * window)
+                })
+                .filter(|start| *start < span.until)
+                .collect();
+            let points: Vec<Point> = starts.iter().copied().map(point).collect();
+            let (size, merged) = span.merged(points, window, most);
+            prop_assert!(merged.len() <= most, "{} of {most}", merged.len());
+            prop_assert_eq!(size % window, 0);
+            let held: u64 = merged.iter().map(|point| point.count).sum();
+            prop_assert_eq!(held, starts.len() as u64);
+            for pair in merged.windows(2) {
+                prop_assert!(pair[0].start.0 + size <= pair[1].start.0, "they do not overlap");
+            }
+            for point in &merged {
+                let within = point.start.0 as f64..(point.start.0 + size) as f64;
+                prop_assert!(within.contains(&point.min) && within.contains(&point.max));
+                prop_assert!((point.min..=point.max).contains(&point.mean));
+            }
+        }
     }
 }

@@ -5,21 +5,27 @@
 //! that are not there. Records are known by their bytes: one that says the same of the same robot is the
 //! same record.
 
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use theatre_actors::ports::{Begun, Error, NewRecord, PollLimit, Reservation};
 use theatre_actors::time::LogTime;
 
-use super::{ByPartition, append_all, encoded, unreadable};
+use super::{ByPartition, append_all, append_in_parts, encoded, unreadable};
 use crate::Parts;
 use crate::model::{Accepted, Position};
 use crate::problem::{Answer, Problem};
 use crate::tokens::hex;
 
-/// A request that was not answered for so long is taken over: longer than an append takes before it
-/// is given up, microseconds.
+/// A request that was not answered for so long is taken over, microseconds: longer than [`RENEWED_US`]
+/// and an append together, so that nothing is on its way any more when another looks for it.
 const LEASE_US: i64 = 60_000_000;
+/// An append is not begun with a lease that is older than this, microseconds.
+const RENEWED_US: i64 = 10_000_000;
 /// What may be taken over at once.
 const GIVEN_UP: LogTime = LogTime(0);
 /// How much is looked through at a time.
@@ -58,7 +64,7 @@ pub(super) fn append(
         begun_at: now,
         held_at: now,
     };
-    let positions = match parts.access.begin_request(&reservation)? {
+    let begun = match parts.access.begin_request(&reservation)? {
         Begun::Answered {
             fingerprint: of, ..
         } if of != fingerprint => return Err(other_request()),
@@ -66,10 +72,16 @@ pub(super) fn append(
         Begun::Unanswered(known) if known.fingerprint != fingerprint => return Err(other_request()),
         Begun::Unanswered(known) => {
             take_over(parts, &known, now)?;
-            finish(parts, topic, records, &known, now)
+            Some(known)
         }
-        Begun::New => given_up_on_error(parts, &key, now, append_all(parts, topic, records)),
-    }?;
+        Begun::New => None,
+    };
+    let lease = Lease::new(parts, &key, now);
+    let done = match begun {
+        Some(known) => finish(topic, records, &known, &lease),
+        None => append_all(parts, topic, records, &|| lease.renew()),
+    };
+    let positions = lease.ended(done)?;
     let answer = encoded(&answer(positions))?;
     parts.access.finish_request(&key, &answer)?;
     Ok(answer)
@@ -87,13 +99,6 @@ pub(crate) fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Ans
         .0
         .saturating_add(LEASE_US)
         .saturating_sub(now.0);
-    let under_way = |seconds: i64| {
-        Problem::new(
-            "conflict",
-            "the request is under way; ask again for its answer",
-        )
-        .after(u32::try_from(seconds).unwrap_or(1).max(1))
-    };
     if known.held_at != GIVEN_UP && free_in > 0 {
         return Err(under_way(free_in / 1_000_000));
     }
@@ -107,22 +112,79 @@ pub(crate) fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Ans
     }
 }
 
+fn under_way(seconds: i64) -> Problem {
+    Problem::new(
+        "conflict",
+        "the request is under way, or what became of it is not known yet; ask again for its answer",
+    )
+    .after(u32::try_from(seconds).unwrap_or(1).max(1))
+}
+
+/// What makes this process the only one that appends for a request.
+struct Lease<'a> {
+    parts: &'a Parts,
+    key: &'a str,
+    held: Cell<LogTime>,
+    has_appended: Cell<bool>,
+}
+
+impl<'a> Lease<'a> {
+    fn new(parts: &'a Parts, key: &'a str, held: LogTime) -> Self {
+        Self {
+            parts,
+            key,
+            held: Cell::new(held),
+            has_appended: Cell::new(false),
+        }
+    }
+
+    /// Before each append: makes sure that the lease outlasts it.
+    fn renew(&self) -> Answer<()> {
+        let (held, now) = (self.held.get(), self.parts.clock.now());
+        if !(0..RENEWED_US).contains(&now.0.saturating_sub(held.0)) {
+            if !self.parts.access.take_over_request(self.key, held, now)? {
+                return Err(under_way(1));
+            }
+            self.held.set(now);
+        }
+        self.has_appended.set(true);
+        Ok(())
+    }
+
+    /// Gives the request up after a failure, unless what became of an append is not known: its records
+    /// may come up in the log as long as the lease runs, and who looked for them before would append
+    /// them once more.
+    fn ended<T>(self, done: Answer<T>) -> Answer<T> {
+        let is_known =
+            |problem: &Problem| !self.has_appended.get() || problem.code != "unavailable";
+        match &done {
+            Err(problem) if is_known(problem) => {
+                given_up_on_error(self.parts, self.key, self.held.get(), done)
+            }
+            _ => done,
+        }
+    }
+}
+
 /// Appends what an earlier attempt did not.
 fn finish(
-    parts: &Parts,
     topic: &str,
     records: &ByPartition,
     known: &Reservation,
-    now: LogTime,
+    lease: &Lease<'_>,
 ) -> Answer<Vec<Position>> {
+    let parts = lease.parts;
     let ends: Ends = serde_json::from_slice(&known.ends).map_err(|error| unreadable(&error))?;
-    let of_partition = |(partition, records): (&u32, &Vec<NewRecord>)| {
+    let of_partition = |(partition, records): (&u32, &Vec<NewRecord>)| -> Answer<Position> {
         let from = ends.get(partition).copied().unwrap_or(0);
         let (there, first) = already_there(parts, topic, *partition, records, from)?;
         let rest = &records[there..];
         let appended = match rest.is_empty() {
             true => None,
-            false => Some(parts.log.append(topic, *partition, rest)?),
+            false => {
+                let place = (topic, *partition);
+                Some(append_in_parts(parts, place, rest, &|| lease.renew())?)
+            }
         };
         Ok(Position {
             topic: topic.to_owned(),
@@ -131,8 +193,7 @@ fn finish(
             records: records.len() as u64,
         })
     };
-    let positions: Result<Vec<Position>, Error> = records.iter().map(of_partition).collect();
-    given_up_on_error(parts, &known.key, now, positions.map_err(Problem::from))
+    records.iter().map(of_partition).collect()
 }
 
 /// How many of the records, from the first one on, were appended at or above an offset, and where
@@ -168,7 +229,8 @@ fn already_there(
     Ok((there, first))
 }
 
-/// A request that failed may be taken over at once: nothing of it is on its way any more.
+/// A request that failed may be taken over at once: nothing of it is on its way any more, or it does no
+/// harm twice.
 pub(crate) fn given_up_on_error<T>(
     parts: &Parts,
     key: &str,

@@ -11,7 +11,9 @@ use theatre_schemas::framing;
 use theatre_schemas::records::text_of;
 use theatre_schemas::registry::Registry;
 
+use super::json::{self, DEPTH_MAX, Read, VALUES_MAX};
 use super::reject;
+use super::table::is_wider;
 use crate::model::RejectedRecord;
 use crate::problem::{Answer, Problem};
 
@@ -31,7 +33,39 @@ pub(super) struct Parsed {
     /// The first ones that do not fit.
     pub(super) rejected: Vec<RejectedRecord>,
     pub(super) rejected_total: u64,
+    /// Whether there were so many of them that the rest of the body was not read.
+    pub(super) is_cut_off: bool,
 }
+
+/// How long what a body holds may be, and how much of it may be wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes of a record, as it is appended.
+    pub(super) record_bytes: usize,
+    /// Records that do not fit, after which no more are read; `None`: all are read.
+    pub(super) rejected: Option<u64>,
+}
+
+impl Bounds {
+    /// Bytes of texts and names of a record in JSON: names, and bytes in hex, are longer there.
+    fn text(self) -> usize {
+        self.record_bytes.saturating_mul(TEXT_PER_BYTE)
+    }
+
+    /// Whether more is to be read; notes where not.
+    fn wants_more(self, parsed: &mut Parsed) -> bool {
+        parsed.is_cut_off = self
+            .rejected
+            .is_some_and(|most| parsed.rejected_total >= most);
+        !parsed.is_cut_off
+    }
+}
+
+/// Bytes of text in JSON for each that a record may have as it is appended.
+const TEXT_PER_BYTE: usize = 8;
+/// Most cells of a table's row: a table of nothing but commas would take far more memory than it is
+/// long.
+const CELLS_MAX: usize = 4096;
 
 /// Encodes records of one dataset.
 pub(crate) struct DatasetEncoder {
@@ -99,51 +133,64 @@ impl DatasetEncoder {
         })
     }
 
-    /// The records of a body. One longer than `longest` bytes is rejected: the pipeline would make a
-    /// dead letter of it.
-    pub(super) fn parse(&self, form: Form, body: &[u8], longest: usize) -> Answer<Parsed> {
+    /// The records of a body. One that is longer than the bounds say is rejected: the pipeline would
+    /// make a dead letter of it.
+    pub(super) fn parse(&self, form: Form, body: &[u8], bounds: Bounds) -> Answer<Parsed> {
         let mut parsed = Parsed::default();
         match form {
-            Form::Json => self.json(body, longest, &mut parsed)?,
-            Form::Lines => self.lines(body, longest, &mut parsed),
-            Form::Csv => self.csv(body, longest, &mut parsed)?,
-            Form::Avro => self.avro(body, longest, &mut parsed),
+            Form::Json => self.json(body, bounds, &mut parsed)?,
+            Form::Lines => self.lines(body, bounds, &mut parsed),
+            Form::Csv => self.csv(body, bounds, &mut parsed)?,
+            Form::Avro => self.avro(body, bounds.record_bytes, &mut parsed),
         }
         Ok(parsed)
     }
 
-    fn json(&self, body: &[u8], longest: usize, parsed: &mut Parsed) -> Answer<()> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| Problem::bad(format!("the body is no JSON: {error}")))?;
-        match value {
-            Value::Array(records) => {
-                for (index, record) in records.iter().enumerate() {
-                    self.push(index as u64, record, longest, parsed);
-                }
-            }
-            record => self.push(0, &record, longest, parsed),
-        }
-        Ok(())
+    fn json(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) -> Answer<()> {
+        let mut index = 0;
+        json::records(body, bounds.text(), |record| {
+            self.push_read(index, record, bounds, parsed);
+            index += 1;
+            bounds.wants_more(parsed)
+        })
+        .map_err(|error| Problem::bad(format!("the body is no JSON: {error}")))
     }
 
-    fn lines(&self, body: &[u8], longest: usize, parsed: &mut Parsed) {
+    fn lines(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) {
         let lines = body
             .split(|byte| *byte == b'\n')
             .map(<[u8]>::trim_ascii)
             .filter(|line| !line.is_empty());
-        for (index, line) in lines.enumerate() {
-            match serde_json::from_slice(line) {
-                Ok(record) => self.push(index as u64, &record, longest, parsed),
-                Err(error) => reject(
-                    parsed,
-                    index as u64,
-                    vec![fault("an object in JSON", &error)],
-                ),
+        for (index, line) in (0..).zip(lines) {
+            match json::record(line, bounds.text()) {
+                Ok(record) => self.push_read(index, record, bounds, parsed),
+                Err(error) => reject(parsed, index, vec![fault("an object in JSON", &error)]),
+            }
+            if !bounds.wants_more(parsed) {
+                break;
             }
         }
     }
 
-    fn csv(&self, body: &[u8], longest: usize, parsed: &mut Parsed) -> Answer<()> {
+    fn push_read(&self, index: u64, record: Read, bounds: Bounds, parsed: &mut Parsed) {
+        match record {
+            Read::Whole(record) => self.push(index, &record, bounds.record_bytes, parsed),
+            Read::TooLarge => {
+                let expected = format!(
+                    "at most {VALUES_MAX} values, nested at most {DEPTH_MAX} deep, with at most {} bytes of texts and names",
+                    bounds.text()
+                );
+                reject(parsed, index, vec![fault(&expected, &"a larger record")]);
+            }
+        }
+    }
+
+    fn csv(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) -> Answer<()> {
+        if is_wider(body, CELLS_MAX) {
+            return Err(Problem::bad(format!(
+                "a row of the table has more than {CELLS_MAX} cells"
+            )));
+        }
         let mut reader = csv::ReaderBuilder::new().from_reader(body);
         let unreadable =
             |error: csv::Error| Problem::bad(format!("the header of the table: {error}"));
@@ -154,24 +201,26 @@ impl DatasetEncoder {
                 .map(|column| self.dataset.columns[column].column_type)
         };
         let types: Vec<Option<ColumnType>> = header.iter().map(column).collect();
-        for (index, row) in reader.records().enumerate() {
-            let row = match row {
-                Ok(row) => row,
-                Err(error) => {
-                    reject(
-                        parsed,
-                        index as u64,
-                        vec![fault("a row as long as the header", &error)],
-                    );
-                    continue;
+        for (index, row) in (0..).zip(reader.records()) {
+            match row {
+                Ok(row) => {
+                    let cells = header.iter().zip(&types).zip(&row);
+                    let record: Map<String, Value> = cells
+                        .filter(|(_, cell)| !cell.is_empty())
+                        .map(|((name, column_type), cell)| {
+                            (name.to_owned(), value(*column_type, cell))
+                        })
+                        .collect();
+                    self.push(index, &Value::Object(record), bounds.record_bytes, parsed);
                 }
-            };
-            let cells = header.iter().zip(&types).zip(&row);
-            let record: Map<String, Value> = cells
-                .filter(|(_, cell)| !cell.is_empty())
-                .map(|((name, column_type), cell)| (name.to_owned(), value(*column_type, cell)))
-                .collect();
-            self.push(index as u64, &Value::Object(record), longest, parsed);
+                Err(error) => {
+                    let faults = vec![fault("a row as long as the header", &error)];
+                    reject(parsed, index, faults);
+                }
+            }
+            if !bounds.wants_more(parsed) {
+                break;
+            }
         }
         Ok(())
     }
@@ -179,6 +228,9 @@ impl DatasetEncoder {
     /// One framed record. That it is keyed by its robot is all that is looked for: what a robot may
     /// write to the log may come here as well.
     fn avro(&self, body: &[u8], longest: usize, parsed: &mut Parsed) {
+        if body.len() > longest {
+            return reject(parsed, 0, vec![too_long(longest)]);
+        }
         let opened = framing::parse(body).map_err(|error| error.to_string());
         let key = opened.and_then(|(id, datum)| {
             let writer = self
@@ -191,12 +243,11 @@ impl DatasetEncoder {
             text_of(&writer.json, datum, &self.key).map_err(|error| error.to_string())
         });
         match key {
-            Ok(Some(key)) if body.len() <= longest => parsed.records.push(NewRecord {
+            Ok(Some(key)) => parsed.records.push(NewRecord {
                 key: key.into_bytes(),
                 value: body.to_vec(),
                 headers: Vec::new(),
             }),
-            Ok(Some(_)) => reject(parsed, 0, vec![too_long(longest)]),
             Ok(None) => reject(parsed, 0, vec![self.no_key()]),
             Err(why) => reject(parsed, 0, vec![fault("a framed Avro record", &why)]),
         }

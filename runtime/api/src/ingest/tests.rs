@@ -1,0 +1,264 @@
+//! Bodies that come slowly, and bodies that would take more memory than they are long.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use theatre_actors::ports::Role;
+use theatre_schemas::registry::Registry;
+
+use super::records::{Bounds, Encoders, Form};
+use crate::Pace;
+use crate::deployed::Deployed;
+
+const PATH: &str = "/api/v1/datasets/robot_events/records";
+const RECORD: &str =
+    r#"{"robot_id": "r", "event_time": 0, "event_id": "e", "event_type": "fault"}"#;
+
+/// Sends the head of a request and the beginning of its body, which is longer.
+fn begin(served: &Deployed, path: &str, token: &str, length: usize, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(served.server.address).unwrap();
+    let patience = Some(Duration::from_secs(30));
+    stream.set_read_timeout(patience).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+        content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// Status and code of an answer, and whether the server hangs up after it.
+fn answer(mut stream: TcpStream) -> (u16, String, bool) {
+    let mut answer = vec![0; 4096];
+    let mut length = 0;
+    // A connection that stays open has an answer that ends with its JSON.
+    while !answer[..length].ends_with(b"}") {
+        let read = stream.read(&mut answer[length..]).unwrap();
+        assert!(read > 0, "no whole answer");
+        length += read;
+    }
+    let text = String::from_utf8_lossy(&answer[..length]);
+    let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let body: Value = serde_json::from_str(body).unwrap();
+    let code = body["code"].as_str().unwrap_or_default().to_owned();
+    let quick = Some(Duration::from_millis(500));
+    stream.set_read_timeout(quick).unwrap();
+    let hangs_up = match stream.read(&mut [0]) {
+        Ok(read) => read == 0,
+        // What it has not read any more.
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    (status.unwrap(), code, hangs_up)
+}
+
+/// Sends one record; the status of what is answered.
+fn send(served: &Deployed, token: &str) -> u16 {
+    answer(begin(served, PATH, token, RECORD.len(), RECORD)).0
+}
+
+#[test]
+fn bodies_that_come_slowly_are_refused_and_those_of_others_come_in() {
+    let served = Deployed::start(|settings| {
+        settings.ingests = 4;
+        settings.pace = Pace {
+            piece: Duration::from_secs(4),
+            ..Pace::default()
+        };
+    });
+    let slow = served.token(Role::Operator, &[]);
+    let other = served.token(Role::Operator, &[]);
+    let stalled: Vec<TcpStream> = (0..4)
+        .map(|_| begin(&served, PATH, &slow, 1_000_000, "["))
+        .collect();
+    // Two of them are more than one caller may have.
+    assert_eq!(send(&served, &other), 202);
+    let mut ends: Vec<(u16, String, bool)> = stalled.into_iter().map(answer).collect();
+    ends.sort();
+    let codes: Vec<&str> = ends.iter().map(|(_, code, _)| code.as_str()).collect();
+    assert_eq!(codes, ["too_slow", "too_slow", "busy", "busy"]);
+    let late = (408, "too_slow".to_owned(), true);
+    assert!(ends[..2].iter().all(|end| *end == late), "{ends:?}");
+    assert_eq!(send(&served, &slow), 202, "it has its permits again");
+
+    // A body that is no records has no permit, but a connection.
+    let admin = served.token(Role::Admin, &[]);
+    let small = begin(&served, "/api/v1/tokens", &admin, 100, "{");
+    assert_eq!(answer(small), late);
+}
+
+#[test]
+fn a_body_that_drips_is_refused_although_each_piece_comes_in_time() {
+    let served = Deployed::start(|settings| {
+        settings.pace = Pace {
+            piece: Duration::from_secs(20),
+            whole: Duration::from_secs(2),
+            bytes_per_second: 100,
+        };
+    });
+    let token = served.token(Role::Operator, &[]);
+    let mut drips = begin(&served, PATH, &token, 1_000_000, "[");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(15) {
+        if drips.write_all(b" ").is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        drips.set_nonblocking(true).unwrap();
+        let has_answer = drips.peek(&mut [0]).is_ok();
+        drips.set_nonblocking(false).unwrap();
+        if has_answer {
+            break;
+        }
+    }
+    assert_eq!(answer(drips), (408, "too_slow".to_owned(), true));
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert_eq!(send(&served, &token), 202);
+}
+
+#[test]
+fn a_pace_gives_a_long_body_more_time_but_no_piece_of_it() {
+    let pace = Pace {
+        piece: Duration::from_secs(10),
+        whole: Duration::from_secs(30),
+        bytes_per_second: 1000,
+    };
+    let within = |bytes, taken| {
+        pace.next_within(bytes, Duration::from_secs(taken))
+            .as_secs()
+    };
+    for (bytes, taken, wanted) in [
+        (0, 0, 10),
+        (0, 25, 5),
+        (0, 31, 0),
+        (10_000, 31, 9),
+        (100_000, 31, 10),
+        (u64::MAX, 31, 10),
+    ] {
+        assert_eq!(within(bytes, taken), wanted, "{bytes} within {taken} s");
+    }
+}
+
+fn bounds(rejected: Option<u64>) -> Bounds {
+    Bounds {
+        record_bytes: 1 << 20,
+        rejected,
+    }
+}
+
+#[test]
+fn no_more_is_read_of_a_body_after_many_records_that_do_not_fit() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let wrong: Vec<&str> = std::iter::repeat_n("{}", 50).chain([RECORD]).collect();
+    for (form, body) in [
+        (Form::Json, format!("[{}]", wrong.join(","))),
+        (Form::Lines, wrong.join("\n")),
+        (Form::Csv, format!("robot_id\n{}", "r\n".repeat(50))),
+    ] {
+        let parse = |most| encoder.parse(form, body.as_bytes(), bounds(most)).unwrap();
+        let cut = parse(Some(20));
+        assert_eq!((cut.rejected_total, cut.is_cut_off), (20, true), "{form:?}");
+        let all = parse(None);
+        assert_eq!(
+            (all.rejected_total, all.is_cut_off),
+            (50, false),
+            "{form:?}"
+        );
+        let fits = usize::from(form != Form::Csv);
+        assert_eq!(all.records.len(), fits, "{form:?}");
+    }
+}
+
+#[test]
+fn a_record_that_is_larger_than_one_may_be_is_rejected_and_the_others_are_not() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let wide = format!("{{\"x\": [{}]}}", vec!["0"; 100_000].join(","));
+    for (form, body) in [
+        (Form::Json, format!("[{RECORD},{wide},{RECORD}]")),
+        (Form::Lines, format!("{RECORD}\n{wide}\n{RECORD}")),
+    ] {
+        let parsed = encoder.parse(form, body.as_bytes(), bounds(None)).unwrap();
+        assert_eq!(parsed.records.len(), 2, "{form:?}");
+        let [rejected] = &parsed.rejected[..] else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!(rejected.index, 1, "{form:?}");
+        assert!(
+            rejected.faults[0].expected.contains("65536 values"),
+            "{form:?}"
+        );
+    }
+}
+
+/// A body of 16 MiB of which a record, or all of them, is a pattern that is repeated.
+fn repeated(before: &str, pattern: &str, after: &str) -> Vec<u8> {
+    let length: usize = 16 << 20;
+    let mut body = Vec::with_capacity(length);
+    body.extend_from_slice(before.as_bytes());
+    while body.len() + pattern.len() + after.len() <= length {
+        body.extend_from_slice(pattern.as_bytes());
+    }
+    body.extend_from_slice(after.as_bytes());
+    body
+}
+
+/// Bodies that were made to take memory, by name.
+fn greedy(name: &str) -> (Form, Vec<u8>, Option<u64>) {
+    let cut = Some(super::REJECTED_MAX);
+    match name {
+        "nested" => (Form::Json, repeated("[", "[[[0]]],", "0]"), cut),
+        "zeros" => (Form::Json, repeated("[", "0,", "0]"), cut),
+        "a record" => (Form::Json, repeated("[{\"x\":[", "0,", "0]}]"), None),
+        "a line" => (Form::Lines, repeated("{\"x\":[", "[],", "0]}"), None),
+        "names" => (Form::Lines, repeated("{", "\"\":{},", "\"\":0}"), None),
+        "a header" => (Form::Csv, repeated("", ",", "\n"), None),
+        "cells" => (Form::Csv, repeated("a\n", ",", "\n"), None),
+        "quoted" => (Form::Csv, repeated("", "\"\n\",", "a\n"), None),
+        _ => (Form::Lines, repeated("", &format!("{RECORD}\n"), ""), None),
+    }
+}
+
+/// Most memory that this process ever had, bytes.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_body_takes_no_more_than_a_few_times_its_length_of_memory() {
+    const NAME: &str = "THEATRE_TEST_BODY";
+    if let Ok(name) = std::env::var(NAME) {
+        let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+        let encoder = encoders.of("robot_events").unwrap();
+        let (form, body, rejected) = greedy(&name);
+        let before = most_memory();
+        drop(encoder.parse(form, &body, bounds(rejected)));
+        println!("took {} bytes", most_memory() - before);
+        return;
+    }
+    // Each in a process of its own, whose memory is nobody else's.
+    for name in [
+        "nested", "zeros", "a record", "a line", "names", "a header", "cells", "quoted", "records",
+    ] {
+        let test = "ingest::tests::a_body_takes_no_more_than_a_few_times_its_length_of_memory";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(NAME, name)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let took = said.split_once("took ").and_then(|(_, rest)| {
+            let (bytes, _) = rest.split_once(" bytes")?;
+            bytes.parse::<u64>().ok()
+        });
+        let took = took.unwrap_or_else(|| panic!("{name}: {said}"));
+        assert!(took <= 64 << 20, "{name}: {took} bytes");
+    }
+}
