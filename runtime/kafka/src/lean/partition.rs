@@ -66,6 +66,8 @@ pub(super) struct End {
     pub(super) high_watermark: u64,
     /// Records of open transactions begin here: a reader goes no further.
     pub(super) last_stable: u64,
+    /// When the broker was asked: what was appended before is known.
+    pub(super) asked_at: Option<Instant>,
 }
 
 /// Why a partition has no connection, and since when.
@@ -108,8 +110,9 @@ struct State {
     leader: Option<Arc<Signal>>,
     /// Number of the request that brought records last.
     served: u64,
-    /// Number of the request that asked for it last.
+    /// Number of the request that asked for it last, and when that was.
     asked: u64,
+    asked_at: Option<Instant>,
     /// Id of the topic when the partition was first seen, where the brokers tell it.
     topic_id: Option<[u8; 16]>,
     is_closed: bool,
@@ -214,7 +217,8 @@ impl Partition {
 
     /// Notes that a request asks for it.
     pub(super) fn note_asked(&self, request: u64) {
-        self.lock().asked = request;
+        let mut state = self.lock();
+        (state.asked, state.asked_at) = (request, Some(Instant::now()));
     }
 
     /// Takes what an answer says; the request asked for `wanted` and has this number. Returns what wakes
@@ -411,11 +415,16 @@ impl State {
 
     fn take_records(&mut self, answer: PartitionAnswer, fixed: Option<usize>, request: u64) {
         let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
-        let end = End {
+        // An answer that another request has overtaken tells of no later moment.
+        let asked_at = match self.asked == request {
+            true => self.asked_at,
+            false => self.end.and_then(|end| end.asked_at),
+        };
+        self.end = Some(End {
             high_watermark: offset(answer.high_watermark),
             last_stable: offset(answer.last_stable),
-        };
-        self.end = Some(end);
+            asked_at,
+        });
         // An error that may pass has passed.
         self.failure = None;
         // None, though there are more, if the batch was too large behind those of other partitions: the
