@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use theatre_dev::object_store::ObjectStore;
+use theatre_tests::deployment::Deployment;
 use theatre_tests::{repository, run, tell, theatre};
 
 /// Windows of an hour, since samples are a minute apart.
@@ -286,5 +288,51 @@ fn refusals(folder: &Path, data: &Path, rules: &str) -> Result<()> {
         checked[0]["watches"] == json!(["robot_telemetry.joints[2].current (A)"]),
         "{checked}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_back_test_over_a_lake_on_s3_answers_what_one_over_a_folder_answers() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let objects = ObjectStore::start(&folder.path().join("objects"), "127.0.0.1:0")?;
+    objects.create_bucket("lake")?;
+    let on_s3 = format!(
+        "[lake]\nurl = \"s3://lake/past\"\nendpoint = \"{}\"\npath_style = true\nregion = \"us-east-1\"\n",
+        objects.endpoint()
+    );
+    let rules = std::fs::read_to_string(shipped())?;
+    let answers = ["", on_s3.as_str()].map(|lake| -> Result<Value> {
+        let settings = format!("{CONFIG}[warehouse]\nenabled = false\n{lake}");
+        let deployment = Deployment::new(&settings, &rules)?;
+        let fleet = [
+            "simulate",
+            "--profile",
+            "degrading",
+            "--days",
+            "20",
+            "--interval",
+            "60s",
+            "--robots",
+            "3",
+            "--seed",
+            "3",
+        ];
+        deployment.run("one", &fleet)?;
+        deployment.run("one", &["run", "--until-drained"])?;
+        let file = shipped();
+        let asked = ["rules", "test", &file, "--output", "json"];
+        let output = deployment.run("one", &asked)?;
+        let mut answer: Value = serde_json::from_slice(&output.stdout)?;
+        // How fast it was.
+        answer.as_object_mut().context("no object")?.remove("speed");
+        let is_on_s3 = folder.path().join("objects/lake/past").exists();
+        ensure!(is_on_s3 != lake.is_empty(), "the lake lies elsewhere");
+        Ok(answer)
+    });
+    let [of_folder, of_s3] = answers;
+    let (of_folder, of_s3) = (of_folder?, of_s3?);
+    let count = of_folder["conditions"].as_array().map_or(0, Vec::len);
+    ensure!(count > 3, "{count} conditions only: {of_folder}");
+    ensure!(of_folder == of_s3, "{of_folder}\n{of_s3}");
     Ok(())
 }

@@ -111,6 +111,32 @@ fn rules_change_while_it_runs_and_while_it_does_not() -> Result<()> {
         seen["items"].as_array().is_some_and(|all| all.len() == 4)
     })?;
     ensure!(rules["items"][0]["version"] == 2, "{rules:#}");
+    // A version has one content, by either way.
+    let other = case.folder.path().join("other.toml").display().to_string();
+    std::fs::write(&other, CHANGED.replace("80.0", "81.0"))?;
+    let taken = case.refused(&["rules", "add", &other, "--by", "Anna"])?;
+    ensure!(
+        taken.contains("'hot'") && taken.contains("version 3 or higher"),
+        "{taken}"
+    );
+    for (version, status) in [(1, 409), (2, 409)] {
+        let limits = json!({"signal": "v", "raise_above": 81.0});
+        let rule = json!({"id": "hot", "version": version, "priority": "low", "kind": {"threshold": limits}});
+        let answer = http::request(
+            &served.address,
+            "PUT",
+            "/api/v1/rules/hot",
+            Some(&engineer),
+            &[("content-type", "application/json")],
+            json!({"rule": rule}).to_string().as_bytes(),
+        )?;
+        let detail = answer.json()["detail"].to_string();
+        ensure!(
+            answer.status == status && detail.contains("version 3 or higher"),
+            "{version}: {} {detail}",
+            answer.status
+        );
+    }
     send(&served, &operator, "r1", 3, 70.5)?;
     until(&served, &operator, alerts, |seen| {
         open(seen, "r1", "hot").is_none()
@@ -150,6 +176,20 @@ fn rules_change_while_it_runs_and_while_it_does_not() -> Result<()> {
     until(&served, &operator, alerts, |seen| {
         open(seen, "r2", "cold").is_some()
     })?;
+    // One comes and goes over HTTP.
+    let limits = json!({"signal": "v", "raise_above": 1e6});
+    let spare = json!({"rule": {"id": "spare", "priority": "low", "kind": {"threshold": limits}}});
+    for (method, body, count) in [("PUT", spare.to_string(), 5), ("DELETE", String::new(), 4)] {
+        let path = "/api/v1/rules/spare";
+        let (who, json) = (Some(&*engineer), [("content-type", "application/json")]);
+        let answer = http::request(&served.address, method, path, who, &json, body.as_bytes())?;
+        ensure!(answer.status == 202, "{method}: {}", answer.json());
+        until(&served, &operator, "/api/v1/rules", |seen| {
+            seen["items"]
+                .as_array()
+                .is_some_and(|all| all.len() == count)
+        })?;
+    }
     drop(served);
     run(&data, &["--config", &config, "run", "--until-drained"])?;
     // A replay of all records meets the changes at their places.
@@ -174,10 +214,12 @@ fn rules_change_while_it_runs_and_while_it_does_not() -> Result<()> {
     sorted.1.sort();
     ensure!(sorted.0 == sorted.1, "{history:?}");
     let compared = case.json(&data, &["rules", "compare", "hot"])?;
+    let beside = &compared["robots"][0];
     ensure!(
-        compared[0]["in_the_shadow"] == 1 && compared[0]["raised"] == 1,
+        beside["version"] == 3 && beside["in_the_shadow"] == 1 && beside["raised"] == 1,
         "{compared:#}"
     );
+    ensure!(compared["differing"]["count"] == 0, "{compared:#}");
     let changes = case.json(&data, &["rules", "history"])?;
     let kinds: Vec<&str> = changes
         .as_array()
@@ -186,7 +228,7 @@ fn rules_change_while_it_runs_and_while_it_does_not() -> Result<()> {
         .filter_map(|it| it["change"].as_str())
         .collect();
     ensure!(
-        kinds == ["put", "put", "put", "disable", "enable"],
+        kinds == ["put", "put", "put", "disable", "enable", "put", "remove"],
         "{kinds:?}"
     );
     reconciled(&data, &["--config", &config])?;
@@ -382,9 +424,26 @@ fn what_changes_in_the_rule_file_counts_and_nothing_else_does() -> Result<()> {
         open(seen, "r1", "hot").is_none()
     })?;
     drop(served);
+    // Edited without another version: it gets the next one, once.
+    std::fs::write(&file, rule_file(&[("hot", 3, 95.0)]))?;
     for _ in 0..2 {
         run(&data, &["--config", &config, "run", "--until-drained"])?;
     }
+    let of_hot = case.json(&data, &["rules", "history", "--rule", "hot"])?;
+    let said = of_hot.as_array().context("a list")?.iter().map(|it| {
+        let limit = it["rule"]["kind"]["threshold"]["raise_above"].as_f64();
+        (it["version"].as_i64(), limit)
+    });
+    let said: Vec<_> = said.collect();
+    let expected = [(1, 60.0), (2, 40.0), (3, 90.0), (4, 95.0)];
+    ensure!(
+        said == expected.map(|(version, limit)| (Some(version), Some(limit))),
+        "{of_hot:#}"
+    );
+    let comment = of_hot[3]["comment"].as_str().unwrap_or_default();
+    ensure!(comment.contains("recorded as version 4"), "{comment}");
+    let unknown = case.refused(&["rules", "history", "--rule", "hit"])?;
+    ensure!(unknown.contains("did you mean hot"), "{unknown}");
     let history = changes(&case.json(&data, &["rules", "history"])?);
     let is = |what: &str, rule: &str, who: &str| (what.to_owned(), rule.to_owned(), who.to_owned());
     ensure!(
@@ -394,6 +453,7 @@ fn what_changes_in_the_rule_file_counts_and_nothing_else_does() -> Result<()> {
                 is("put", "hot", "rule file"),
                 is("put", "hot", "rule file"),
                 is("remove", "burning", "rule file"),
+                is("put", "hot", "rule file"),
             ],
         "{history:?}"
     );

@@ -1,6 +1,7 @@
 //! The event log: records are consumed by partition and offset, and published through lanes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,13 @@ pub trait LogReader: Send {
     /// while those that are there are still being fetched: only [`PollEnd::at_end`] tells these
     /// apart.
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd>;
+
+    /// How long ago the log was asked that said last where it ends; nothing that was appended
+    /// before is unknown to the reader. Zero where each poll asks. It is to be asked before the
+    /// poll whose end it is about: an answer may come in between.
+    fn end_age(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Registers `wake` to be called, on any thread, whenever there may be new records to poll;
     /// some calls may be spurious. Returns false when the log cannot notify: the caller then has to

@@ -62,11 +62,20 @@ impl Alertmanager {
         self.post(&posted(notification, self.clock.now().0))
     }
 
-    /// Says of conditions that they are open, as it was said before. One that it refuses keeps no other
-    /// from being said.
-    pub(super) fn repeat(&self, open: &[Notification<'_>]) -> Result<Receipt> {
+    /// Says of conditions that they are open, as it was said before. One that it refuses keeps no
+    /// other from being said. `is_owner` fails once another process may say otherwise; it is asked
+    /// before each request.
+    pub(super) fn repeat(
+        &self,
+        open: &[Notification<'_>],
+        is_owner: &dyn Fn() -> Result<()>,
+    ) -> Result<Receipt> {
+        let say = |some: &[Notification<'_>]| {
+            is_owner()?;
+            self.post(&repeated(some, self.clock.now().0))
+        };
         for some in open.chunks(AT_ONCE) {
-            let receipt = self.post(&repeated(some, self.clock.now().0))?;
+            let receipt = say(some)?;
             let Receipt::Refused(_) = receipt else {
                 if receipt != Receipt::Taken {
                     return Ok(receipt);
@@ -74,7 +83,7 @@ impl Alertmanager {
                 continue;
             };
             for one in some.chunks(1) {
-                let receipt = self.post(&repeated(one, self.clock.now().0))?;
+                let receipt = say(one)?;
                 if !matches!(receipt, Receipt::Taken | Receipt::Refused(_)) {
                     return Ok(receipt);
                 }

@@ -268,6 +268,7 @@ impl OutputSink for Recipient {
         &self,
         partition: Partition,
         is_known: &dyn Fn(&StoredOutput) -> bool,
+        is_owner: &dyn Fn() -> Result<()>,
         store: &dyn CheckpointStore,
     ) -> Result<Receipt> {
         let Wire::Alertmanager(alertmanager) = &self.wire else {
@@ -291,7 +292,7 @@ impl OutputSink for Recipient {
                 is_test: false,
             })
             .collect();
-        alertmanager.repeat(&notifications)
+        alertmanager.repeat(&notifications, is_owner)
     }
 }
 

@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use theatre_actors::outputs::DeadRow;
 use theatre_actors::ports::{EventLog, LogReader, PollLimit, Result};
@@ -79,6 +80,8 @@ pub struct Chunk {
     /// True when that was found while this chunk was read, of all topics: then it has everything that
     /// was appended before.
     pub is_current: bool,
+    /// How long before that a log was asked, at most, which said where it ends.
+    pub end_age: Duration,
     /// Records not yet read, by the logs' ends.
     pub lag_records: u64,
 }
@@ -99,6 +102,8 @@ struct Source {
     next_offset: u64,
     end_offset: u64,
     at_end: bool,
+    /// How long before the last poll the log was asked, at most, that said where it ends.
+    end_age: Duration,
     /// Number of the fetch that brought what is pending, or found the end.
     fetched: u64,
 }
@@ -165,6 +170,7 @@ impl Intake {
                 next_offset: from,
                 end_offset: from,
                 at_end: false,
+                end_age: Duration::ZERO,
                 fetched: 0,
             });
         }
@@ -214,6 +220,8 @@ impl Intake {
         // By the log's end, which lies behind records of a transaction that is open.
         chunk.is_current =
             chunk.caught_up && chunk.lag_records == 0 && self.sources.iter().all(is_fresh);
+        let ages = self.sources.iter().map(|source| source.end_age);
+        chunk.end_age = ages.max().unwrap_or_default();
         Ok(chunk)
     }
 
@@ -238,6 +246,7 @@ impl Intake {
             dead: &mut source.dead,
             stopped: None,
         };
+        source.end_age = source.reader.end_age();
         let end = source
             .reader
             .poll(limit, &mut |record| decoder.take(record))?;
@@ -462,29 +471,7 @@ mod tests {
         poll_records: usize,
         all: usize,
     ) -> (Vec<(TopicIndex, u64)>, Vec<Positions>) {
-        let mut params = crate::params::without_sources(&Config::default())
-            .unwrap()
-            .intake();
-        params.limits.poll_records = poll_records;
-        let source = |(topic, reader): (usize, Box<dyn LogReader>)| Source {
-            reader,
-            at_hand: Vec::new(),
-            batches: Vec::new(),
-            dead: Vec::new(),
-            pending: VecDeque::new(),
-            next_offset: from.get(topic),
-            end_offset: from.get(topic),
-            at_end: false,
-            fetched: 0,
-        };
-        let sources = readers.into_iter().enumerate().map(source).collect();
-        let mut intake = Intake {
-            params,
-            sources,
-            builders: Vec::new(),
-            positions: from.clone(),
-            fetches: 0,
-        };
+        let mut intake = intake_of(readers, from, poll_records);
         let (mut order, mut ends) = (Vec::new(), Vec::new());
         loop {
             let chunk = intake.poll().unwrap();
@@ -503,6 +490,63 @@ mod tests {
                 return (order, ends);
             }
         }
+    }
+
+    fn intake_of(
+        readers: Vec<Box<dyn LogReader>>,
+        from: &Positions,
+        poll_records: usize,
+    ) -> Intake {
+        let mut params = crate::params::without_sources(&Config::default())
+            .unwrap()
+            .intake();
+        params.limits.poll_records = poll_records;
+        let source = |(topic, reader): (usize, Box<dyn LogReader>)| Source {
+            reader,
+            at_hand: Vec::new(),
+            batches: Vec::new(),
+            dead: Vec::new(),
+            pending: VecDeque::new(),
+            next_offset: from.get(topic),
+            end_offset: from.get(topic),
+            at_end: false,
+            end_age: Duration::ZERO,
+            fetched: 0,
+        };
+        let sources = readers.into_iter().enumerate().map(source).collect();
+        Intake {
+            params,
+            sources,
+            builders: Vec::new(),
+            positions: from.clone(),
+            fetches: 0,
+        }
+    }
+
+    /// At its end, of which it knows since a while ago.
+    struct Aged(u64);
+
+    impl LogReader for Aged {
+        fn poll(&mut self, _: PollLimit, _: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
+            Ok(PollEnd {
+                next_offset: 0,
+                end_offset: 0,
+                at_end: true,
+            })
+        }
+
+        fn end_age(&self) -> Duration {
+            Duration::from_secs(self.0)
+        }
+    }
+
+    #[test]
+    fn what_has_been_read_is_as_old_as_the_oldest_end_of_a_topic() {
+        let readers = [3, 20, 0].map(|age| Box::new(Aged(age)) as Box<dyn LogReader>);
+        let mut intake = intake_of(readers.into(), &Positions::zero(), 9);
+        let chunk = intake.poll().unwrap();
+        assert!(chunk.is_current);
+        assert_eq!(chunk.end_age, Duration::from_secs(20));
     }
 
     proptest! {

@@ -162,14 +162,17 @@ pub trait OutputSink: Send + Sync {
 
     /// Says again what still holds in a partition, as far as it follows from outputs that the
     /// receiver was handed already: `is_known` says of each whether it is one. It is called between
-    /// two outputs of the partition, so that nothing older comes after it.
+    /// two outputs of the partition, so that nothing older comes after it. `is_owner` fails once
+    /// the partition has another owner, whose word counts: it is asked before each thing that is
+    /// sent.
     ///
     /// # Errors
-    /// As [`Self::take`]; it is called again after a while.
+    /// As [`Self::take`], and that of `is_owner`; it is called again after a while.
     fn repeat(
         &self,
         _partition: Partition,
         _is_known: &dyn Fn(&StoredOutput) -> bool,
+        _is_owner: &dyn Fn() -> Result<()>,
         _store: &dyn CheckpointStore,
     ) -> Result<Receipt> {
         Ok(Receipt::Taken)

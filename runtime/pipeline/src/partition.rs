@@ -307,7 +307,9 @@ impl PartitionActor {
         })?;
         self.note_read(&chunk);
         if chunk.is_current {
-            self.read_to = Some(LogTime(asked.0.saturating_sub(ON_THE_WAY_US)));
+            let age = i64::try_from(chunk.end_age.as_micros()).unwrap_or(i64::MAX);
+            let known = asked.0.saturating_sub(ON_THE_WAY_US).saturating_sub(age);
+            self.read_to = self.read_to.max(Some(LogTime(known)));
         }
         if chunk.is_empty() {
             return Ok(false);

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
+use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result, StoredOutput};
 use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
+use theatre_actors::time::LogTime;
 use theatre_schemas::records::Alert;
 
 /// A robot in one line.
@@ -159,8 +160,8 @@ pub fn alert_history(
     alerts(store, &filter)
 }
 
-/// Transitions of a rule's conditions, oldest first: alerts, or what a rule in the shadow would have
-/// told.
+/// Transitions of a rule's conditions, oldest first, each with when it was committed: alerts, or
+/// what a rule in the shadow would have told.
 ///
 /// # Errors
 /// As [`alert_history`].
@@ -168,23 +169,24 @@ pub fn alerts_of(
     store: &dyn CheckpointStore,
     kind: OutputKind,
     rule_id: &str,
-) -> Result<Vec<Alert>> {
+) -> Result<Vec<(LogTime, Alert)>> {
     let filter = OutputFilter {
         kind: Some(kind),
         subject: Some(rule_id.to_owned()),
         ..OutputFilter::default()
     };
-    alerts(store, &filter)
+    let stored = store.find_outputs(&filter)?;
+    let with_time = |stored: &StoredOutput| Ok((stored.committed_at, alert(stored)?));
+    stored.iter().map(with_time).collect()
 }
 
 fn alerts(store: &dyn CheckpointStore, filter: &OutputFilter) -> Result<Vec<Alert>> {
-    let decode =
-        |payload: &[u8]| Alert::decode(payload).map_err(|error| Error::Refused(error.to_string()));
-    let stored = store.find_outputs(filter)?;
-    stored
-        .iter()
-        .map(|stored| decode(&stored.output.payload))
-        .collect()
+    store.find_outputs(filter)?.iter().map(alert).collect()
+}
+
+fn alert(stored: &StoredOutput) -> Result<Alert> {
+    let alert = Alert::decode(&stored.output.payload);
+    alert.map_err(|error| Error::Refused(error.to_string()))
 }
 
 fn partition_count(store: &dyn CheckpointStore) -> Result<u32> {

@@ -141,6 +141,8 @@ async fn change(
                 actor: caller.actor().to_owned(),
                 ..wanted(&mut standing)?
             };
+            let versions = standing.check_version(&change);
+            versions.map_err(|why| Problem::new("conflict", why))?;
             standing.check(&change).map_err(Problem::bad)?;
             Ok(change)
         };
@@ -200,7 +202,8 @@ fn of_rule(change: RuleChange) -> impl FnOnce(&mut StandingRules) -> Answer<Rule
                 .refused()
                 .iter()
                 .any(|refused| is_it(&refused.spec));
-        match standing.check(&change) {
+        // The change itself is yet to be checked, upon the rules as they are.
+        match standing.clone().check(&change) {
             // It says which rules have a name that is like it.
             Err(why) if !is_there => Err(Problem::new("not_found", why)),
             _ => Ok(change),

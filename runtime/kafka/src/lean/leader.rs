@@ -263,7 +263,7 @@ impl Worker {
         }
         for (entry, end) in taken.unchanged {
             let (partition, wanted) = &request.entries[entry];
-            wakes.extend(partition.look(end, wanted));
+            wakes.extend(partition.look(end, wanted, number));
         }
         wakes.iter().for_each(|wake| wake());
         if find_leader {

@@ -102,8 +102,11 @@ struct State {
     leader: Option<Arc<Signal>>,
     /// Number of the request that brought records last.
     served: u64,
-    /// Number of the request that asked for it last.
+    /// Number of the request that asked for it last, and when that was.
     asked: u64,
+    asked_at: Option<Instant>,
+    /// When the request was made whose answer said `end` last: what was appended before is known.
+    end_asked_at: Option<Instant>,
     /// How many requests in succession asked for it in vain, though it has more.
     in_vain: u32,
     /// Id of the topic when the partition was first seen, where the brokers tell it.
@@ -206,7 +209,7 @@ impl Partition {
     /// Notes that a request asks for it.
     pub(super) fn note_asked(&self, request: u64) {
         let mut state = self.lock();
-        state.asked = request;
+        (state.asked, state.asked_at) = (request, Some(Instant::now()));
         state.in_vain = state.in_vain.saturating_add(1);
     }
 
@@ -244,14 +247,15 @@ impl Partition {
 
     /// Takes what an answer says by not naming it: it has no records for what was `wanted`, and its
     /// end is this one. Returns what wakes the reader, if that is news.
-    pub(super) fn look(&self, end: End, wanted: &Wanted) -> Option<Wake> {
+    pub(super) fn look(&self, end: End, wanted: &Wanted, request: u64) -> Option<Wake> {
         let mut state = self.lock();
         if state.is_past(wanted) {
             return None;
         }
         // An error that may pass has passed.
         state.failure = None;
-        let had_end = state.end.replace(end).is_some();
+        let had_end = state.end.is_some();
+        state.set_end(end, request);
         state.wake.clone().filter(|_| !had_end)
     }
 
@@ -311,6 +315,11 @@ impl Partition {
     /// The end that the broker gave last.
     pub(super) fn end(&self) -> Option<End> {
         self.lock().end
+    }
+
+    /// When the broker was asked for it; `None` where it has not answered yet.
+    pub(super) fn end_asked_at(&self) -> Option<Instant> {
+        self.lock().end_asked_at
     }
 
     /// Why there is no connection.
@@ -401,6 +410,15 @@ impl State {
         self.is_closed || is_stopped || self.next != wanted.next
     }
 
+    /// Takes the end that the answer to a request says. One that another request has overtaken tells
+    /// of no later moment.
+    fn set_end(&mut self, end: End, request: u64) {
+        self.end = Some(end);
+        if self.asked == request {
+            self.end_asked_at = self.asked_at;
+        }
+    }
+
     fn take_error(&mut self, code: i16) -> Next {
         let remedy = errors::remedy(code);
         let after = if remedy == Remedy::Refuse {
@@ -420,7 +438,7 @@ impl State {
     }
 
     fn take_records(&mut self, answer: PartitionAnswer, fixed: Option<usize>, request: u64) {
-        self.end = Some(answer.end());
+        self.set_end(answer.end(), request);
         // An error that may pass has passed.
         self.failure = None;
         // None, though there are more, if the batch was too large behind those of other partitions: the

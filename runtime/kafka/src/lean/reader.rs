@@ -87,6 +87,11 @@ impl LogReader for Reader {
         })
     }
 
+    fn end_age(&self) -> Duration {
+        let asked_at = self.fetched.end_asked_at();
+        asked_at.unwrap_or(self.opened).elapsed()
+    }
+
     fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
         self.fetched.set_wake(wake);
         true

@@ -185,9 +185,9 @@ impl Delivery {
         let is_known = |output: &StoredOutput| {
             output.partition != partition || output.sequence <= read && !held.is_behind(output)
         };
-        let taken = self
-            .sink
-            .repeat(self.partition, &is_known, &*self.ports.store);
+        let store = &*self.ports.store;
+        let is_owner = || self.fence(&store.status(partition)?);
+        let taken = (self.sink).repeat(partition, &is_known, &is_owner, store);
         let failed = match taken {
             Ok(Receipt::Taken) => None,
             Ok(Receipt::Refused(why) | Receipt::NotNow(why)) => Some(Error::Unavailable {

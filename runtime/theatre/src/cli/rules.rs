@@ -3,6 +3,7 @@
 mod back_test;
 mod changing;
 mod check;
+mod compare;
 mod file;
 mod learn;
 mod past;
@@ -85,9 +86,16 @@ pub(super) enum Rules {
         file: std::path::PathBuf,
     },
     /// Changes of rules, the oldest first.
-    #[command(after_help = "Example: theatre rules history --output json")]
-    History,
-    /// What a rule in the shadow would have raised, beside what the rule of that id has.
+    #[command(
+        after_help = "Examples: theatre rules history --output json\n          theatre rules history --rule hot_motor   (each version of it)"
+    )]
+    History {
+        /// Only this rule: each version of it, with what it says, that of the configuration first.
+        #[arg(long, value_name = "ID")]
+        rule: Option<String>,
+    },
+    /// What each version of a rule in the shadow would have raised while it judged, beside what the
+    /// rule of that id has, and the conditions that only one of both has.
     #[command(after_help = "Example: theatre rules compare hot_motor")]
     Compare {
         /// Id of both.
@@ -124,8 +132,9 @@ impl Rules {
             Self::Approve { change, who } => changing::approve(common, &change, &who),
             Self::Reject { change, because } => changing::reject(common, &change, because),
             Self::Diff { file } => standing::diff(common, &file),
-            Self::History => standing::history(common),
-            Self::Compare { rule } => standing::compare(common, &rule),
+            Self::History { rule: None } => standing::history(common),
+            Self::History { rule: Some(rule) } => standing::versions(common, &rule),
+            Self::Compare { rule } => compare::compare(common, &rule),
             Self::Check(arguments) => arguments.run(common),
             Self::Test(arguments) => arguments.run(common),
             Self::Learn(arguments) => arguments.run(common),

@@ -523,3 +523,40 @@ fn a_token_of_msk_opens_a_session() {
     let (seen, _) = read_on(&mut *reader(&fetcher, 0, 0), 5).unwrap();
     assert_eq!(seen, expected(0, 5));
 }
+
+#[test]
+fn an_end_is_as_old_as_the_request_whose_answer_said_it() {
+    let cluster = Cluster::start(&[1], 1);
+    fill(&cluster, 0, 0, 5);
+    let quick = [
+        ("reconnect.backoff.ms", "10"),
+        ("socket.timeout.ms", "1500"),
+    ];
+    let fetcher = fetcher_with(&cluster, &quick, 32 << 20);
+    let mut reader = reader(&fetcher, 0, 0);
+    read_on(&mut *reader, 5).unwrap();
+    cluster.fail(vec![Fault::Silence]);
+    let begun = Instant::now();
+    while cluster.faults_left() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "it is not asked");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fill(&cluster, 0, 5, 10);
+    let appended = Instant::now();
+    // No answer tells of these records: the end is from before.
+    while appended.elapsed() < Duration::from_secs(1) {
+        let since = appended.elapsed();
+        let age = reader.end_age();
+        assert!(age >= since, "{age:?} after {since:?}");
+        let polled = reader.poll(ALL, &mut |_| panic!("it was hidden")).unwrap();
+        assert!(polled.at_end, "{polled:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (seen, _) = read_on(&mut *reader, 5).unwrap();
+    assert_eq!(seen, expected(5, 10));
+    let begun = Instant::now();
+    while reader.end_age() > Duration::from_millis(900) {
+        assert!(begun.elapsed() < PATIENCE, "the end stays old");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -8,6 +8,8 @@ const EVERY_S: i64 = 300;
 struct Forgetful {
     receiver: Arc<Receiver>,
     told_again: Mutex<Vec<Vec<u64>>>,
+    /// Another process takes the partition while it is sent again what holds.
+    is_overtaken: AtomicBool,
 }
 
 impl Forgetful {
@@ -41,6 +43,7 @@ impl OutputSink for Forgetful {
         &self,
         partition: Partition,
         is_known: &dyn Fn(&StoredOutput) -> bool,
+        is_owner: &dyn Fn() -> Result<()>,
         store: &dyn CheckpointStore,
     ) -> Result<Receipt> {
         if self.receiver.is_away.load(Ordering::Relaxed) {
@@ -49,6 +52,10 @@ impl OutputSink for Forgetful {
         let outputs = store.outputs_after(partition, 0, 99)?;
         let known = outputs.iter().filter(|output| is_known(output));
         let known = known.map(|output| output.sequence).collect();
+        if self.is_overtaken.load(Ordering::Relaxed) {
+            store.acquire(partition)?;
+        }
+        is_owner()?;
         self.told_again.lock().unwrap().push(known);
         Ok(Receipt::Taken)
     }
@@ -59,6 +66,7 @@ fn world() -> (World, Arc<Forgetful>) {
     let sink = Arc::new(Forgetful {
         receiver: Receiver::new("am", &[]),
         told_again: Mutex::default(),
+        is_overtaken: AtomicBool::new(false),
     });
     world.params.sinks.push(sink.clone());
     (world, sink)
@@ -97,6 +105,20 @@ fn what_holds_is_told_again_by_the_owner_at_its_start_and_every_so_often() {
     assert_eq!(next[0].deliver(false), Ok(Step::Idle));
     assert_eq!(sink.told_again().len(), 3, "by its owner alone");
     assert_eq!(sink.receiver.taken(), [1, 2], "no transition comes again");
+}
+
+#[test]
+fn an_owner_that_is_overtaken_meanwhile_says_no_more_of_what_holds() {
+    let (mut world, sink) = world();
+    let (epoch, mut deliveries) = world.own();
+    world.alerts(epoch, 1);
+    assert_eq!(deliveries[0].deliver(false), Ok(Step::Worked));
+    sink.is_overtaken.store(true, Ordering::Relaxed);
+    assert!(matches!(
+        deliveries[0].deliver(false),
+        Err(Error::StaleEpoch { .. })
+    ));
+    assert_eq!(sink.told_again(), Vec::<Vec<u64>>::new());
 }
 
 #[test]

@@ -65,7 +65,8 @@ pub(super) fn in_place_of(
     withdrawn.into_iter().chain(needed).collect()
 }
 
-/// Whether the rules are already what a change makes of them: it is gone, or put and judges.
+/// Whether the rules are already what a change makes of them: it is gone, or put and judges; maybe
+/// under a higher version, which it got because its own was taken.
 fn is_so(change: &RuleChange, standing: &StandingRules) -> bool {
     if change.kind == ChangeKind::Remove {
         let is = |spec: &RuleSpec| (&spec.id, spec.shadow) == (&change.rule_id, change.shadow);
@@ -73,16 +74,68 @@ fn is_so(change: &RuleChange, standing: &StandingRules) -> bool {
             && !standing.refused().iter().any(|refused| is(&refused.spec));
     }
     let mut known = standing.known();
-    known.any(|(rule, is_enabled)| is_enabled && change.spec().is_ok_and(|wanted| wanted == *rule))
+    known.any(|(rule, is_enabled)| {
+        is_enabled && change.spec().is_ok_and(|wanted| has_become(&wanted, rule))
+    })
+}
+
+/// Whether a rule is one of the file, as it is or under a higher version.
+fn has_become(wanted: &RuleSpec, rule: &RuleSpec) -> bool {
+    let under_its_version = RuleSpec {
+        version: rule.version,
+        ..wanted.clone()
+    };
+    wanted.version <= rule.version && under_its_version == *rule
+}
+
+/// Gives each rule that is put and has another content than its version has already the next
+/// version, and says so in the change. Rules are often edited without raising it.
+///
+/// # Errors
+/// When a rule cannot be written as JSON, or there is no higher version.
+pub(super) fn with_versions(
+    changes: &mut [RuleChange],
+    mut standing: StandingRules,
+) -> Result<(), String> {
+    // Versions of what the file withdraws are free.
+    for change in changes.iter().filter(|it| it.kind == ChangeKind::Reject) {
+        standing.check(change)?;
+    }
+    for change in changes {
+        let Some(version) = standing.version_instead(change)? else {
+            continue;
+        };
+        let written = change.spec()?;
+        let known = written.version;
+        let rule = RuleSpec { version, ..written };
+        let json = serde_json::to_string(&rule)
+            .map_err(|error| format!("rule '{}' cannot be written: {error}", rule.id))?;
+        let why = format!("version {known} of it was taken, it is recorded as version {version}");
+        tracing::warn!(
+            rule = rule.id,
+            "the rule was changed in the file without a higher version: {why}"
+        );
+        change.comment = Some(match change.comment.take() {
+            Some(comment) => format!("{comment}; {why}"),
+            None => why,
+        });
+        change.rule = Some(json);
+    }
+    Ok(())
 }
 
 /// Whether the rules are not what a change by `who` makes of them, and no such change waits.
 pub(super) fn is_to_be_said(change: &RuleChange, standing: &StandingRules, who: &str) -> bool {
     let mut waiting = standing.waiting().iter();
     let waits = waiting.any(|waits| {
+        let has_become = || match (change.spec(), waits.spec()) {
+            (Ok(wanted), Ok(rule)) => has_become(&wanted, &rule),
+            _ => change.rule == waits.rule,
+        };
         waits.actor == who
-            && (waits.kind, &waits.rule_id, waits.shadow, &waits.rule)
-                == (change.kind, &change.rule_id, change.shadow, &change.rule)
+            && (waits.kind, &waits.rule_id, waits.shadow)
+                == (change.kind, &change.rule_id, change.shadow)
+            && has_become()
     });
     !waits && !is_so(change, standing)
 }
@@ -271,6 +324,49 @@ mod tests {
             said_to(&changed, &first, standing),
             Ok(vec![is("put", "b")])
         );
+    }
+
+    #[test]
+    fn a_rule_that_was_edited_without_a_higher_version_gets_the_next_one() {
+        let versioned = |version: i32, above: f64| {
+            let raised = format!("id = \"a\"\nversion = {version}");
+            limit("a", above).replace("id = \"a\"", &raised)
+        };
+        let first = [versioned(1, 1.0)];
+        // What is said of `now`: its version, and whether the history says that it is another one.
+        let taken = |standing: &StandingRules, now: String| -> Vec<(i32, bool)> {
+            let mut changes = between(&rules(&first), &rules(&[now])).unwrap();
+            changes = in_place_of(changes, standing, "rule file");
+            with_versions(&mut changes, standing.clone()).unwrap();
+            let puts = changes.iter().filter(|it| it.kind == ChangeKind::Put);
+            let said = |put: &RuleChange| {
+                let comment = put.comment.as_deref().unwrap_or_default();
+                let is_noted = comment.contains("is recorded as version");
+                (put.spec().unwrap().version, is_noted)
+            };
+            puts.map(said).collect()
+        };
+        let standing = holding(&rules(&first), false);
+        assert_eq!(taken(&standing, versioned(1, 2.0)), [(2, true)]);
+        assert_eq!(taken(&standing, versioned(2, 2.0)), [(2, false)]);
+        let standing = holding(&rules(&[versioned(5, 2.0)]), false);
+        assert_eq!(taken(&standing, versioned(3, 3.0)), [(6, true)]);
+        // It holds already, under the version that it got.
+        let is_said = |rule: String| {
+            let change = &between(&rules(&first), &rules(&[rule])).unwrap()[0];
+            is_to_be_said(change, &standing, "rule file")
+        };
+        assert!(!is_said(versioned(1, 2.0)) && is_said(versioned(1, 3.0)));
+        assert!(is_said(versioned(6, 2.0)), "it is to have that version");
+        // A waiting change of the file leaves its version to the one that takes its place.
+        let mut standing = holding(&rules(&first), true);
+        let waits = between(&rules(&first), &rules(&[versioned(2, 2.0)])).unwrap();
+        standing.meet(RuleChange {
+            change_id: "chg_1".to_owned(),
+            actor: "rule file".to_owned(),
+            ..waits[0].clone()
+        });
+        assert_eq!(taken(&standing, versioned(2, 3.0)), [(2, false)]);
     }
 
     #[test]

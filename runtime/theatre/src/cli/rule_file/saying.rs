@@ -172,7 +172,10 @@ impl Sayer {
             comment: (change.comment).or_else(|| Some(format!("{name} was changed"))),
             ..change
         });
-        let ordered = differences::in_order(by_file.collect(), standing);
+        let mut changes: Vec<RuleChange> = by_file.collect();
+        let versions = differences::with_versions(&mut changes, standing.clone());
+        versions.map_err(|why| format!("{name}: {why}"))?;
+        let ordered = differences::in_order(changes, standing);
         ordered.map_err(|why| format!("{name}: it does not fit the rules that hold: {why}"))
     }
 

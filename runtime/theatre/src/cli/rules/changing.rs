@@ -79,6 +79,8 @@ impl Desk {
     /// Checks all changes, then sends them in and says what became of them.
     fn submit(mut self, common: &Common, changes: &[RuleChange]) -> Result<(), Failure> {
         for change in changes {
+            let versions = self.standing.check_version(change);
+            versions.map_err(Failure::Usage)?;
             let checked = self.standing.check(change);
             checked.map_err(|why| Failure::Usage(format!("{}: {why}", change.rule_id)))?;
         }

@@ -1,14 +1,10 @@
-//! The rules that hold, how they came to be, and what those in the shadow would have raised.
+//! The rules that hold, and how they came to be.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeFate, RuleBase, RuleChange, StandingRules};
-use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::CheckpointStore;
 use theatre_actors::rules::{RuleSpec, did_you_mean};
-use theatre_schemas::records::Transition;
 
 use super::check::kind_name;
 use super::file;
@@ -162,56 +158,60 @@ pub(super) fn history(common: &Common) -> Result<(), Failure> {
     rows(common.output, &names, &lines)
 }
 
-/// What was raised, by robot: how often, and when first.
-type Raised = BTreeMap<String, (u64, i64)>;
-
-fn raised(store: &dyn CheckpointStore, kind: OutputKind, rule: &str) -> Result<Raised, Failure> {
-    let mut raised = Raised::new();
-    for alert in theatre_queries::alerts_of(store, kind, rule)? {
-        if alert.transition == Transition::Raised {
-            let of_robot = raised
-                .entry(alert.robot_id)
-                .or_insert((0, alert.event_time));
-            of_robot.0 += 1;
-            of_robot.1 = of_robot.1.min(alert.event_time);
-        }
+/// Each version of a rule with what it says, and what else was done to it.
+pub(super) fn versions(common: &Common, id: &str) -> Result<(), Failure> {
+    let standing = standing(&Place::of(common)?)?;
+    let of_base = standing.base().iter().filter(|rule| rule.id == id);
+    let of_base = of_base.map(|rule| {
+        vec![
+            Value::Null,
+            Value::Null,
+            json!("configuration"),
+            json!(rule.version),
+            json!(rule.shadow),
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            json!(rule),
+        ]
+    });
+    let changes = standing.changes().iter();
+    let of_changes = changes.filter(|it| it.rule_id == id).map(|change| {
+        let rule = change.spec().ok();
+        vec![
+            time(change.at),
+            json!(change.change_id),
+            json!(change.kind),
+            json!(rule.as_ref().map(|rule| rule.version)),
+            json!(change.shadow),
+            json!(change.actor),
+            json!(standing.fate(change).to_string()),
+            json!(change.comment),
+            json!(rule),
+        ]
+    });
+    let lines: Vec<Vec<Value>> = of_base.chain(of_changes).collect();
+    if lines.is_empty() {
+        let known = standing.base().iter().map(|rule| rule.id.as_str());
+        let put = standing.changes().iter().map(|it| it.rule_id.as_str());
+        let mut ids: Vec<&str> = known.chain(put).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        return Err(Failure::Usage(format!(
+            "--rule: no rule '{id}' is in the configuration or was ever recorded; {}",
+            did_you_mean(id, &ids)
+        )));
     }
-    Ok(raised)
-}
-
-pub(super) fn compare(common: &Common, rule: &str) -> Result<(), Failure> {
-    let place = Place::of(common)?;
-    let store = place.look()?.store()?;
-    let live = raised(&*store, OutputKind::Alert, rule)?;
-    let shadow = raised(&*store, OutputKind::ShadowAlert, rule)?;
-    if shadow.is_empty() {
-        let rules = standing(&place)?.rules();
-        if !rules.iter().any(|known| known.id == rule && known.shadow) {
-            return Err(Failure::Usage(format!(
-                "no rule '{rule}' runs in the shadow, and none has raised anything: `theatre rules add FILE --shadow` puts one there"
-            )));
-        }
-    }
-    let mut robots: Vec<&String> = live.keys().chain(shadow.keys()).collect();
-    robots.sort_unstable();
-    robots.dedup();
-    let of = |raised: &Raised, robot: &String| match raised.get(robot) {
-        Some((count, first)) => (json!(count), time(*first)),
-        None => (json!(0), Value::Null),
-    };
-    let lines: Vec<Vec<Value>> = robots
-        .into_iter()
-        .map(|robot| {
-            let ((live, first), (shadow, shadow_first)) = (of(&live, robot), of(&shadow, robot));
-            vec![json!(robot), live, first, shadow, shadow_first]
-        })
-        .collect();
     let names = [
-        "robot_id",
-        "raised",
-        "first",
-        "in_the_shadow",
-        "first_in_the_shadow",
+        "at",
+        "change_id",
+        "change",
+        "version",
+        "shadow",
+        "actor",
+        "fate",
+        "comment",
+        "rule",
     ];
     rows(common.output, &names, &lines)
 }
