@@ -170,7 +170,7 @@ struct Outside {
 #[derive(Default)]
 pub struct ProcessorHost {
     slots: Vec<Option<Asked>>,
-    /// Absent where nobody asks and nothing is measured: in the simulation, when a state is
+    /// Absent where there is no one to ask and nothing is measured: in the simulation, when a state is
     /// computed anew, and in benchmarks of the core.
     outside: Option<Outside>,
 }

@@ -29,7 +29,7 @@ impl<V> NameMap<V> {
         self.0.len()
     }
 
-    /// Where a name is. Of few names those of another length are told apart at once.
+    /// Where a name is. Of few names those of another length are passed over at once.
     #[inline]
     fn place(&self, name: &str) -> Option<usize> {
         if self.0.len() > EXACT_MAX {

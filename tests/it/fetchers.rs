@@ -453,7 +453,7 @@ fn retention_that_passes_a_reader_that_stands_still_ends_its_reading() -> Result
                 Err(Error::Unavailable { .. }) => {}
                 Err(error) => break error,
             }
-            ensure!(begun.elapsed() < PATIENCE, "{fetcher:?} is not told");
+            ensure!(begun.elapsed() < PATIENCE, "{fetcher:?} does not learn it");
             std::thread::sleep(Duration::from_millis(5));
         };
         println!("{fetcher:?}: {} records, then {error}", seen.len());

@@ -114,7 +114,7 @@ fn json_is_json_whether_a_command_succeeds_or_fails() -> Result<()> {
     Ok(())
 }
 
-/// A number of robots that is 0 after a start would page somebody at night.
+/// A number of robots that is 0 after a start would page at night.
 #[test]
 fn the_robots_of_a_store_count_as_soon_as_a_process_is_ready() -> Result<()> {
     let data = tempfile::tempdir()?;

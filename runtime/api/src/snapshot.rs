@@ -15,7 +15,7 @@ const RENEWED_US: i64 = 500_000;
 const AGE_MAX_US: i64 = 5_000_000;
 /// How old the first answer after a pause may be, microseconds.
 const FIRST_AGE_MAX_US: i64 = 1_000_000;
-/// When nobody has asked for so long, robots are not read any more, microseconds.
+/// When no one has asked for so long, robots are not read any more, microseconds.
 const PAUSE_US: i64 = 10_000_000;
 
 /// All robots at one moment.
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn robots_are_read_by_the_thread_while_anyone_asks_and_not_by_callers() {
         let site = Site::new();
-        assert_eq!(site.keep(), 0, "nobody asks");
+        assert_eq!(site.keep(), 0, "no one asks");
         assert_eq!(site.ask(), (0, 1), "the first one reads");
         site.passes(499);
         assert_eq!(site.keep(), 1);
@@ -209,7 +209,7 @@ mod tests {
         site.passes(9999);
         assert_eq!(site.keep(), 4);
         site.passes(1000);
-        assert_eq!(site.keep(), 4, "nobody has asked for ten seconds");
+        assert_eq!(site.keep(), 4, "no one has asked for ten seconds");
         assert_eq!(site.ask(), (0, 5), "the first one after a pause");
         site.passes(-3_600_000);
         assert_eq!(site.ask(), (0, 6), "a clock that was set back");

@@ -206,7 +206,7 @@ impl Publisher {
             .map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
         let sending = producer::send(producer, all);
         let sent = match self.send_position(producer, position) {
-            // Fenced, or of unknown outcome: the producer cannot be used again, so nobody needs to
+            // Fenced, or of unknown outcome: the producer cannot be used again, so no one needs to
             // know what becomes of the records.
             Err(error) if !asks_for_abort(&error) => return Err(error),
             sent => sent,

@@ -274,7 +274,7 @@ impl Heartbeat {
         Err(Error::Unavailable { what: WHAT, why })
     }
 
-    /// What is to be told of answers to fetches.
+    /// What takes note of answers to fetches.
     pub(super) fn pulse(&self) -> Pulse {
         let watched = self.leader_health.lock();
         watched.get(&self.place).map_or_else(

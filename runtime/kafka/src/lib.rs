@@ -53,7 +53,7 @@ pub use lean::{Aborted, BatchFault, visit_batches};
 pub use topic_audit::{Difference, ExpectedTopic, TopicAudit, TopicSettings, differences};
 
 /// How long the records of an append may be under way, milliseconds. After that they are given up, and
-/// the caller hears of it while it still holds what it appends for: a request with a key is taken over
+/// the caller learns of it while it still holds what it appends for: a request with a key is taken over
 /// by its repetition after a minute.
 const APPEND_TIMEOUT_MS: u32 = 20_000;
 

@@ -37,13 +37,13 @@ pub(super) fn answer(results: &[TopicResult], call: &str, already: Code) -> Resu
     }
 }
 
-/// Repeats a change until brokers take it. `sleep` waits.
+/// Repeats a change until brokers take it. `pause` waits.
 ///
 /// # Errors
 /// The change's own, and unavailable when brokers have put it off for ten minutes.
 pub(super) fn until_taken(
     call: &str,
-    sleep: impl Fn(Duration),
+    pause: impl Fn(Duration),
     mut change: impl FnMut() -> Result<Answer>,
 ) -> Result<()> {
     let mut waited = Duration::ZERO;
@@ -65,7 +65,7 @@ pub(super) fn until_taken(
             "{call}: the brokers make no more partitions for now, since their quota is used up; it is tried again in {} s",
             AGAIN_AFTER.as_secs()
         );
-        sleep(AGAIN_AFTER);
+        pause(AGAIN_AFTER);
         waited += AGAIN_AFTER;
     }
     Ok(())

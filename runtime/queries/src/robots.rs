@@ -161,7 +161,7 @@ pub fn alert_history(
 }
 
 /// Transitions of a rule's conditions, oldest first, each with when it was committed: alerts, or
-/// what a rule in the shadow would have told.
+/// what a rule in the shadow would have raised.
 ///
 /// # Errors
 /// As [`alert_history`].

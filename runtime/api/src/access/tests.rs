@@ -38,7 +38,7 @@ fn every_route_refuses_what_it_does_not_take_in_a_query() {
     let (status, _) = served.ask("GET", "/api/v1/robots?limit=1", "localhost", Some(&token));
     assert_eq!(status, 200);
     let (status, _) = served.ask("GET", "/api/v1/robots?nonsense=1", "localhost", None);
-    assert_eq!(status, 401, "who may not ask is told nothing");
+    assert_eq!(status, 401, "who may not ask learns nothing");
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn a_body_takes_no_more_than_a_few_times_its_length_of_memory() {
         println!("took {} bytes", most_memory() - before);
         return;
     }
-    // Each in a process of its own, whose memory is nobody else's.
+    // Each in a process of its own, whose memory is its own.
     for name in [
         "nested", "zeros", "a record", "a line", "names", "a header", "cells", "quoted", "records",
     ] {

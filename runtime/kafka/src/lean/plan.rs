@@ -96,11 +96,8 @@ impl Plan {
                 Readiness::NotBefore(at) => retry_at = earlier(retry_at, at),
             }
         }
-        let left_out = if are_doubled {
-            take_turns(&mut ready)
-        } else {
-            LeftOut::None
-        };
+        let turns = are_doubled.then(|| take_turns(&mut ready));
+        let left_out = turns.unwrap_or(LeftOut::None);
         let mut is_any_left_out = left_out != LeftOut::None;
         // Those that were left out come first; then, so that each gets a batch whole some time, those
         // that got records longest ago.

@@ -1,6 +1,6 @@
 //! An incremental fetch session with one broker (KIP-227): the broker keeps what was asked of each
 //! partition, so that a request names only what has changed, and its answer only partitions with
-//! records, an error, or another high watermark or start of the log than it told before. Most
+//! records, an error, or another high watermark or start of the log than it said before. Most
 //! partitions are at rest most of the time; without a session each of them is written, read and
 //! compared with every request.
 //!
@@ -143,7 +143,7 @@ impl Session {
         first.is_some_and(|(first, offset)| first == place && *offset == next)
     }
 
-    /// Notes what is asked of a partition; true if the broker has to be told.
+    /// Notes what is asked of a partition; true if the broker does not know it.
     fn note(&mut self, place: &Place, wanted: &Wanted, entry: usize, is_full: bool) -> bool {
         let asked = Asked::from(wanted);
         let (end, is_told) = match self.known.get_mut(place) {

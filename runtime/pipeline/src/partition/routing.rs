@@ -95,7 +95,7 @@ impl Routes {
         epoch: Epoch,
     ) -> Result<Routed> {
         let mut table = Table::default();
-        let places = &mut self.places;
+        let (places, dead) = (&mut self.places, &self.known_dead_letters);
         let (mut unrouted, mut wide) = (Vec::new(), Vec::new());
         for (at, entry) in chunk.entries.iter().enumerate() {
             let Entry::Row { batch, row } = *entry else {
@@ -113,9 +113,7 @@ impl Routes {
                 unrouted.push((at, batch, row));
                 continue;
             }
-            if !self.known_dead_letters.is_empty()
-                && self.known_dead_letters.contains(&chunk.place(batch, row))
-            {
+            if !dead.is_empty() && dead.contains(&chunk.place(batch, row)) {
                 continue;
             }
             match self.slots.next(robot_id) {

@@ -152,10 +152,10 @@ struct Committer {
 }
 
 impl Committer {
-    /// Outputs of these kinds, whose values are their numbers behind so many spaces; without `told`
+    /// Outputs of these kinds, whose values are their numbers behind so many spaces; without `fed`
     /// the feed learns only where the store stands, as after a repeated commit. Returns the values
     /// that are to be published.
-    fn commit(&self, kinds: &[OutputKind], bytes: usize, told: bool) -> Vec<String> {
+    fn commit(&self, kinds: &[OutputKind], bytes: usize, fed: bool) -> Vec<String> {
         let mut state = lock(&self.state);
         let (epoch, save_number, outputs) = &mut *state;
         *save_number += 1;
@@ -191,7 +191,7 @@ impl Committer {
             floor: Positions::zero(),
         };
         let mut outcomes = self.store.commit(&[commit.clone()], LogTime(1)).unwrap();
-        if !told {
+        if !fed {
             commit.processors = vec![save(Vec::new())];
         }
         let cause = Cause {
@@ -377,9 +377,9 @@ fn a_transaction_of_unknown_fate_is_not_repeated_and_one_that_was_lost_is() {
 }
 
 #[test]
-fn each_commit_of_a_transaction_has_its_way_told() {
-    let told = Arc::<Mutex<Vec<Published>>>::default();
-    let sink = told.clone();
+fn each_commit_of_a_transaction_has_its_way_observed() {
+    let observed = Arc::<Mutex<Vec<Published>>>::default();
+    let sink = observed.clone();
     let traces = Traces::to(1e9, move |way| lock(&sink).push(way));
     let mut world = World::new(1000, traces);
     world.commit(&[Alert]);
@@ -387,7 +387,7 @@ fn each_commit_of_a_transaction_has_its_way_told() {
     world.commit(&[Alert, Outcome, Alert]);
     world.finish();
     assert_eq!(world.transactions().len(), 1);
-    let ways: Vec<_> = lock(&told)
+    let ways: Vec<_> = lock(&observed)
         .iter()
         .map(|way| {
             (
@@ -425,7 +425,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let commit = (prop::collection::vec(kind, 1..5), prop::bool::weighted(0.8));
     prop::collection::vec(
         prop_oneof![
-            6 => commit.prop_map(|(kinds, told)| Act::Commit(kinds, told)),
+            6 => commit.prop_map(|(kinds, fed)| Act::Commit(kinds, fed)),
             4 => fate.prop_map(Act::Step),
             1 => Just(Act::Restart),
         ],
@@ -442,8 +442,8 @@ proptest! {
         let mut wanted = Vec::new();
         for act in acts {
             match act {
-                Act::Commit(kinds, told) => {
-                    wanted.extend(world.committer.commit(&kinds, 0, told));
+                Act::Commit(kinds, fed) => {
+                    wanted.extend(world.committer.commit(&kinds, 0, fed));
                 }
                 Act::Step(fate) => drop(world.step(fate)),
                 Act::Restart => world.restart(),

@@ -129,8 +129,8 @@ impl Sessions {
 
     fn begin(&mut self, whole: &FetchRequest, answer: &FetchResponse) -> i32 {
         let mut partitions = Vec::new();
-        for (topic, told) in whole.topics.iter().zip(&answer.responses) {
-            for (wanted, data) in topic.partitions.iter().zip(&told.partitions) {
+        for (topic, said) in whole.topics.iter().zip(&answer.responses) {
+            for (wanted, data) in topic.partitions.iter().zip(&said.partitions) {
                 let is_told = data.error_code == 0;
                 partitions.push(Cached {
                     topic: topic.topic.clone(),

@@ -258,15 +258,15 @@ impl World {
         answers
     }
 
-    /// Every reader that was asked for is to know the end, or the error; and none is told twice.
+    /// Every reader that was asked for is to know the end, or the error; and none gets it twice.
     fn check(&mut self, wanted: &[(usize, usize, i64)], taken: Taken, event: Event) {
-        let mut told = vec![false; wanted.len()];
+        let mut known = vec![false; wanted.len()];
         for (entry, answer) in taken.named {
             let (place, reader, _) = wanted[entry];
             assert_eq!(answer.partition as usize, place % INDEXES);
             assert_eq!(answer.error, self.logs[place].error);
             assert_eq!(answer.records.is_some(), self.has_records(place));
-            assert!(!std::mem::replace(&mut told[entry], true));
+            assert!(!std::mem::replace(&mut known[entry], true));
             if answer.error == 0 {
                 self.ends.insert((place, reader), answer.end());
             } else {
@@ -275,17 +275,17 @@ impl World {
         }
         for (entry, end) in taken.unchanged {
             let (place, reader, _) = wanted[entry];
-            assert!(!std::mem::replace(&mut told[entry], true));
+            assert!(!std::mem::replace(&mut known[entry], true));
             self.ends.insert((place, reader), end);
         }
         if event == Event::Throttle {
-            assert!(!told.contains(&true), "nothing was looked at");
+            assert!(!known.contains(&true), "nothing was looked at");
             return;
         }
         for (entry, (place, reader, _)) in wanted.iter().enumerate() {
             let log = self.logs[*place];
             if log.error != 0 || log.has_records {
-                assert!(told[entry], "{log:?} was not told");
+                assert!(known[entry], "{log:?} did not get it");
             }
             let end = End {
                 high_watermark: log.end as u64,
