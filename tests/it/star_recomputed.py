@@ -441,7 +441,9 @@ out["fact_procedure_telemetry"] = []
 health = defaultdict(list)
 for row in telemetry:
     time = row["event_time"]
-    case = next((case for case in by_procedure[row["procedure_id"]] if case["began"] <= time <= first_of(case["ended_at"], FUTURE)), None)
+    begun = [case for case in by_procedure[row["procedure_id"]] if case["began"] <= time]
+    case = max(begun, key=lambda case: (case["began"], case["key"]), default=None)
+    case = case and (case if time <= first_of(case["ended_at"], FUTURE) else None)
     robot, surgeon = valid(robot_lines, row["robot_id"], time), case and case["surgeon_id"]
     site, model = of_version(robot, "facility_id"), of_version(robot, "robot_model")
     force = sum(row[f"force_feedback_{axis}"] ** 2 for axis in "xyz") ** 0.5

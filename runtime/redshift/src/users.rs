@@ -7,7 +7,7 @@
 
 use theatre_actors::ports::{Error, Result};
 
-use super::session::Session;
+use super::session::{BATCH_MAX, Session};
 use super::sql::name;
 
 /// Longest name of a user in Redshift, bytes.
@@ -62,9 +62,17 @@ pub(super) fn let_in(session: &Session, schema: &str, users: &Users) -> Result<V
         .filter(|user| !known.contains(&user.to_lowercase()))
         .cloned()
         .collect();
-    missing.sort();
-    missing.dedup();
+    // Names are one whatever their letters' case.
+    missing.sort_by_key(|user| user.to_lowercase());
+    missing.dedup_by_key(|user| user.to_lowercase());
     let statements = statements(session.database(), schema, users, &missing);
+    if statements.len() > BATCH_MAX {
+        return Err(Error::Refused(format!(
+            "{} users are to be made, which one transaction of the Data API cannot: name them in parts, \
+             those that load in each",
+            missing.len()
+        )));
+    }
     session
         .run_batch(statements, "theatre-users")
         .map(|_| missing)
@@ -156,7 +164,7 @@ mod tests {
         assert!(all.iter().all(|one| !one.contains("SELECT")), "{all:?}");
         assert!(all.iter().all(|one| !one.starts_with("CREATE USER")));
         assert!(all.iter().any(|one| one.ends_with("TO \"a\"\"b\"")));
-        assert!(all.len() <= super::super::session::BATCH_MAX);
+        assert!(all.len() <= BATCH_MAX);
     }
 
     #[test]

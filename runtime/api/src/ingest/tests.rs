@@ -41,12 +41,16 @@ fn answer(mut stream: TcpStream) -> (u16, String, bool) {
         length += read;
     }
     let text = String::from_utf8_lossy(&answer[..length]);
-    let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+    let status: Option<u16> = text.split(' ').nth(1).and_then(|it| it.parse().ok());
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let body: Value = serde_json::from_str(body).unwrap();
     let code = body["code"].as_str().unwrap_or_default().to_owned();
-    let quick = Some(Duration::from_millis(500));
-    stream.set_read_timeout(quick).unwrap();
+    // Only one that was refused is to be hung up, and on a busy machine that may take a while.
+    let patience = match status {
+        Some(400..) => Duration::from_secs(10),
+        _ => Duration::from_millis(100),
+    };
+    stream.set_read_timeout(Some(patience)).unwrap();
     let hangs_up = match stream.read(&mut [0]) {
         Ok(read) => read == 0,
         // What it has not read any more.

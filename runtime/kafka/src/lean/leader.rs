@@ -254,8 +254,10 @@ impl Worker {
         // All at once, and readers are woken when all have theirs: who merges topics by time is to see
         // of none more than of the others.
         let (mut find_leader, mut is_empty, mut wakes) = (false, true, Vec::new());
+        let mut is_said = vec![false; request.entries.len()];
         for (entry, answer) in taken.named {
             let (partition, wanted) = &request.entries[entry];
+            is_said[entry] = true;
             is_empty &= answer.records.is_none();
             let (next, wake) = partition.deliver(answer, wanted, number);
             find_leader |= next == Next::FindLeader;
@@ -263,7 +265,14 @@ impl Worker {
         }
         for (entry, end) in taken.unchanged {
             let (partition, wanted) = &request.entries[entry];
+            is_said[entry] = true;
             wakes.extend(partition.look(end, wanted, number));
+        }
+        // All others end where their readers know; when that was asked says how old it is.
+        let is_confirmed = |entry: &usize| taken.is_whole && !is_said[*entry];
+        for entry in (0..request.entries.len()).filter(is_confirmed) {
+            let (partition, wanted) = &request.entries[entry];
+            partition.confirm(wanted, number);
         }
         wakes.iter().for_each(|wake| wake());
         if find_leader {

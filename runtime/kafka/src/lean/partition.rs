@@ -259,6 +259,15 @@ impl Partition {
         state.wake.clone().filter(|_| !had_end)
     }
 
+    /// Takes what an answer says of an end that the reader knows, by naming nothing new: that it was
+    /// still the same.
+    pub(super) fn confirm(&self, wanted: &Wanted, request: u64) {
+        let mut state = self.lock();
+        if !state.is_past(wanted) {
+            state.confirm_end(request);
+        }
+    }
+
     /// The next records for the reader.
     pub(super) fn take(&self) -> Option<Fetched> {
         self.lock().fetched.pop_front()
@@ -410,11 +419,18 @@ impl State {
         self.is_closed || is_stopped || self.next != wanted.next
     }
 
-    /// Takes the end that the answer to a request says. One that another request has overtaken tells
-    /// of no later moment.
+    /// Takes the end that the answer to a request says, but for one that another request has
+    /// overtaken: it may come from a former leader.
     fn set_end(&mut self, end: End, request: u64) {
-        self.end = Some(end);
-        if self.asked == request {
+        if self.asked == request || self.end.is_none() {
+            self.end = Some(end);
+        }
+        self.confirm_end(request);
+    }
+
+    /// Notes that the end was still the same when this request was answered.
+    fn confirm_end(&mut self, request: u64) {
+        if self.asked == request && self.end.is_some() {
             self.end_asked_at = self.asked_at;
         }
     }

@@ -525,6 +525,37 @@ fn a_token_of_msk_opens_a_session() {
 }
 
 #[test]
+fn the_end_of_a_partition_at_rest_is_asked_for_all_the_time() {
+    let cluster = Cluster::start(&[1], 2);
+    fill(&cluster, 0, 0, 5);
+    fill(&cluster, 1, 0, 5);
+    let fetcher = fetcher_with(&cluster, &[], 32 << 20);
+    let (mut busy, mut at_rest) = (reader(&fetcher, 0, 0), reader(&fetcher, 1, 0));
+    read_on(&mut *busy, 5).unwrap();
+    read_on(&mut *at_rest, 5).unwrap();
+    let begun = Instant::now();
+    // At first with another partition that gets records, then with none.
+    let mut next = 5;
+    while begun.elapsed() < Duration::from_secs(6) {
+        if begun.elapsed() < Duration::from_secs(3) {
+            fill(&cluster, 0, next, next + 1);
+            read_on(&mut *busy, 1).unwrap();
+            next += 1;
+        }
+        at_rest
+            .poll(ALL, &mut |_| panic!("nothing was appended"))
+            .unwrap();
+        let age = at_rest.end_age();
+        assert!(
+            age < Duration::from_millis(2500),
+            "{age:?} after {:?}",
+            begun.elapsed()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn an_end_is_as_old_as_the_request_whose_answer_said_it() {
     let cluster = Cluster::start(&[1], 1);
     fill(&cluster, 0, 0, 5);
