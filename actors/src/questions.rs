@@ -5,7 +5,8 @@
 //! two messages of its partition, has it answer, and gives it back. So neither who asks nor the
 //! partition waits for a lock for longer than one message or one answer takes, and a partition that
 //! waits for its store is answered for as well. At most [`QUESTIONS_MAX`] questions wait for a
-//! processor and [`DESK_MAX`] at a desk; further ones are refused as busy.
+//! processor, and [`DESK_MAX`] at the desk and one of each processor more; further ones are refused as
+//! busy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, channel};
@@ -19,7 +20,7 @@ use crate::processor::LiveView;
 
 /// Questions that may wait for one processor; further ones are refused as busy.
 pub const QUESTIONS_MAX: usize = 4;
-/// Questions that may wait at one desk.
+/// Questions that may wait at the desk, beside the first one of each processor.
 const DESK_MAX: usize = 1024;
 
 /// What a processor can be asked.

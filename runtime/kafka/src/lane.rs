@@ -190,9 +190,8 @@ impl Publisher {
     /// One transaction. Returns the records that the broker refused: when there are any, nothing was
     /// published.
     ///
-    /// The position is sent while the records are on their way. librdkafka asks only that a
-    /// transaction is under way for that; the position is registered with the coordinator and the
-    /// group beside the records' partitions, and commit and abort decide of both.
+    /// The position is sent once the records are delivered: while it is sent the producer is neither
+    /// polled nor given its brokers back, so that one without brokers would stand for a minute.
     fn attempt(
         &self,
         producer: &Producer,
@@ -204,18 +203,9 @@ impl Publisher {
         let all = records
             .iter()
             .map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
-        let sending = producer::send(producer, all);
-        let sent = match self.send_position(producer, position) {
-            // Fenced, or of unknown outcome: the producer cannot be used again, so no one needs to
-            // know what becomes of the records.
-            Err(error) if !asks_for_abort(&error) => return Err(error),
-            sent => sent,
-        };
-        // Also before an abort, which waits for the deliveries and does not serve them. A transaction
-        // that has failed has given up what was not sent.
-        let outcome = sending.wait(producer);
-        let refused = refused(outcome.failed, sent)?;
+        let refused = refused(producer::send_all(producer, all).failed)?;
         if refused.is_empty() {
+            self.send_position(producer, position)?;
             producer.commit_transaction(Duration::from_secs(30))?;
         } else {
             producer.abort_transaction(REQUEST_TIMEOUT)?;
@@ -262,12 +252,9 @@ fn asks_for_abort(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(inner) if inner.txn_requires_abort())
 }
 
-/// What a transaction comes to, by the records that were not delivered and by how sending the
-/// position ended: the records that the broker refused, none if all can be committed.
-fn refused(
-    failed: Vec<(usize, RDKafkaErrorCode)>,
-    position: KafkaResult<()>,
-) -> KafkaResult<Vec<(usize, RDKafkaErrorCode)>> {
+/// What a transaction comes to, by the records that were not delivered: the records that the broker
+/// refused, none if all were delivered.
+fn refused(failed: Vec<(usize, RDKafkaErrorCode)>) -> KafkaResult<Vec<(usize, RDKafkaErrorCode)>> {
     let (refused, others): (Vec<_>, Vec<_>) = failed
         .into_iter()
         .partition(|(_, code)| is_of_record(*code));
@@ -279,7 +266,6 @@ fn refused(
         // The transaction has failed by these, and with it whatever else has failed.
         return Ok(refused);
     }
-    position?;
     match producer::cause(others) {
         Some(code) => Err(KafkaError::MessageProduction(code)),
         None => Ok(refused),
@@ -360,16 +346,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_comes_to_what_its_records_and_its_position_come_to() {
+    fn a_transaction_comes_to_what_its_records_come_to() {
         use RDKafkaErrorCode as Code;
-        // What failed, whether the position was taken, and what follows: the refused records, or
-        // the error.
-        let table: [(&[Code], bool, std::result::Result<&[usize], &str>); 9] = [
-            (&[], true, Ok(&[])),
-            (&[], false, Err("position")),
-            (&[Code::MessageSizeTooLarge], true, Ok(&[0])),
-            // The refused record has aborted the transaction before the position was taken.
-            (&[Code::InvalidRecord], false, Ok(&[0])),
+        // What failed, and what follows: the refused records, or the error.
+        let table: [(&[Code], std::result::Result<&[usize], &str>); 6] = [
+            (&[], Ok(&[])),
+            (&[Code::MessageSizeTooLarge], Ok(&[0])),
             (
                 &[
                     Code::PurgeQueue,
@@ -378,38 +360,29 @@ mod tests {
                     Code::PurgeInflight,
                     Code::MessageSizeTooLarge,
                 ],
-                false,
                 Ok(&[1, 4]),
             ),
             (
                 &[Code::MessageSizeTooLarge, Code::MessageTimedOut],
-                true,
                 Err("MessageTimedOut"),
             ),
             (
                 &[Code::MessageTimedOut, Code::TopicAuthorizationFailed],
-                false,
                 Err("TopicAuthorizationFailed"),
             ),
-            (&[Code::PurgeQueue], false, Err("position")),
-            (&[Code::PurgeQueue], true, Err("PurgeQueue")),
+            (&[Code::PurgeQueue], Err("PurgeQueue")),
         ];
-        for (codes, taken, wanted) in table {
+        for (codes, wanted) in table {
             let failed = codes.iter().copied().enumerate().collect();
-            let position = if taken {
-                Ok(())
-            } else {
-                Err(KafkaError::Canceled)
-            };
-            let found = refused(failed, position);
+            let found = refused(failed);
             let found = found
                 .map(|refused| refused.iter().map(|(index, _)| *index).collect::<Vec<_>>())
                 .map_err(|error| match error {
                     KafkaError::MessageProduction(code) => format!("{code:?}"),
-                    _ => "position".to_owned(),
+                    other => other.to_string(),
                 });
             let wanted = wanted.map(<[usize]>::to_vec).map_err(str::to_owned);
-            assert_eq!(found, wanted, "{codes:?}, {taken}");
+            assert_eq!(found, wanted, "{codes:?}");
         }
     }
 }

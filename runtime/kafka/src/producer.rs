@@ -154,7 +154,7 @@ pub(super) fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<R
 
 /// A batch whose records are on their way.
 #[must_use = "its records may still fail"]
-pub(super) struct Batch {
+struct Batch {
     sent: usize,
     delivered: Arc<Delivered>,
 }
@@ -168,7 +168,7 @@ pub(super) fn send_all<'a>(
 }
 
 /// Sends all, in order.
-pub(super) fn send<'a>(
+fn send<'a>(
     producer: &Producer,
     records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>,
 ) -> Batch {
@@ -215,7 +215,7 @@ pub(super) fn send<'a>(
 
 impl Batch {
     /// Waits until each record is delivered or has failed.
-    pub(super) fn wait(self, producer: &Producer) -> Outcome {
+    fn wait(self, producer: &Producer) -> Outcome {
         let mut before = 0;
         loop {
             // A poll serves one event, which may be the delivery of many records.

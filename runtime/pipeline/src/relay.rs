@@ -70,6 +70,8 @@ struct Batch {
     since: Option<LogTime>,
     /// The commits that it comes from, where they were handed over, each with its records.
     commits: Vec<(Arc<FeedEntry>, Range<usize>)>,
+    /// What cannot be published at all: topic, bytes, and why.
+    parked: Vec<(String, usize, String)>,
 }
 
 impl Relay {
@@ -125,6 +127,9 @@ impl Relay {
         }
         if !batch.records.is_empty() && !self.publish(&batch)? {
             return Ok(Step::Idle);
+        }
+        for (topic, bytes, why) in &batch.parked {
+            self.park_one(topic, *bytes, why);
         }
         self.failures = 0;
         self.position = batch.upto;
@@ -299,7 +304,7 @@ impl Relay {
         for commit in handed {
             let first = batch.records.len();
             for output in above(&commit, self.position) {
-                batch.records.extend(self.output_record(output));
+                self.add(&mut batch, output);
             }
             batch.upto = commit.last;
             let records = first..batch.records.len();
@@ -314,16 +319,15 @@ impl Relay {
             .ports
             .store
             .outputs_after(self.partition, self.position, limit)?;
-        let records = outputs
-            .iter()
-            .filter_map(|stored| self.output_record(&stored.output))
-            .collect();
-        Ok(Batch {
-            records,
+        let mut batch = Batch {
             upto: outputs.last().map_or(self.position, |last| last.sequence),
             since: outputs.first().map(|first| first.committed_at),
-            commits: Vec::new(),
-        })
+            ..Batch::default()
+        };
+        for stored in &outputs {
+            self.add(&mut batch, &stored.output);
+        }
+        Ok(batch)
     }
 
     fn dead_batch(&self) -> Result<Batch> {
@@ -342,19 +346,21 @@ impl Relay {
         })
     }
 
-    /// An output as it is published; `None` for a kind without a topic, and for one that cannot be
-    /// published.
-    fn output_record(&mut self, output: &OutputEvent) -> Option<Outgoing> {
-        let topic = self.params.output_topics.get(output.kind)?;
+    /// Adds an output as it is published, unless its kind has no topic.
+    fn add(&mut self, batch: &mut Batch, output: &OutputEvent) {
+        let Some(topic) = self.params.output_topics.get(output.kind) else {
+            return;
+        };
         match (output.kind.spec().record)(output, self.params.registry.datasets()) {
             Ok(value) => {
                 let partitions = self.params.partitions;
-                Some(self.records.of_output(output, value, topic, partitions))
+                let record = self.records.of_output(output, value, topic, partitions);
+                batch.records.push(record);
             }
             // Of a dataset that has left the configuration, or damaged: no alert may wait for it.
             Err(error) => {
-                self.park_one(topic, output.payload.len(), &error.to_string());
-                None
+                let (bytes, why) = (output.payload.len(), error.to_string());
+                batch.parked.push((topic.to_owned(), bytes, why));
             }
         }
     }

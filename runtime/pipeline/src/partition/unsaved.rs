@@ -30,6 +30,9 @@ use beginnings::Beginnings;
 /// A commit of a partition holds at most so many processors; the others stay due.
 const SAVES_MAX: usize = 2048;
 
+/// Under pressure so many of those unsaved for longest go before those with the most outputs.
+const OLDEST: usize = 4;
+
 /// What a commit of a partition takes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
@@ -350,11 +353,21 @@ impl UnsavedOutputs {
         due.take(SAVES_MAX).map(|(.., slot)| *slot).collect()
     }
 
-    /// All that wait, those with the most outputs first.
+    /// All that wait: urgent ones, then a few of those unsaved for longest, so that none of them waits
+    /// as long as there is pressure, then those with the most outputs first.
     fn heaviest(&self) -> Vec<usize> {
+        let others = (Reverse(false), LogTime(i64::MIN), 0);
+        let oldest: Vec<Turn> = self.waiting.range(others..).take(OLDEST).copied().collect();
         let by_weight = |turn: &Turn| {
             let (urgent, saved_at, index) = *turn;
-            (urgent, Reverse(self.slot(index).weight), saved_at, index)
+            let is_other = oldest.last().is_none_or(|last| turn > last);
+            (
+                urgent,
+                is_other,
+                Reverse(self.slot(index).weight),
+                saved_at,
+                index,
+            )
         };
         let mut due: Vec<_> = self.waiting.iter().map(by_weight).collect();
         due.sort_unstable();

@@ -1,6 +1,6 @@
 //! Where what is unsaved begins, kept so that the lowest of it needs no look at all processors.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use theatre_actors::position::Positions;
 
@@ -8,29 +8,36 @@ use theatre_actors::position::Positions;
 /// None is above one that came later in any topic: a partition reads forward.
 #[derive(Debug, Default)]
 pub(super) struct Beginnings {
-    /// The number of the first of them; they are numbered in the order in which they came.
-    first: u64,
-    counted: VecDeque<(Positions, usize)>,
+    /// By numbers in the order in which they came; only those that some processor has.
+    counted: BTreeMap<u64, (Positions, usize)>,
+    /// The number of the next one.
+    next: u64,
 }
 
 impl Beginnings {
     /// Notes that a processor has something unsaved from `from` on; returns the number of it.
     pub(super) fn add(&mut self, from: &Positions) -> u64 {
-        match self.counted.back_mut() {
-            Some((last, count)) if last == from => *count += 1,
-            last => {
-                if last.is_some_and(|(last, _)| !from.covers(last)) {
-                    self.lower_to(from);
-                }
-                self.counted.push_back((from.clone(), 1));
+        let last = self
+            .counted
+            .last_entry()
+            .map(|last| (*last.key(), last.into_mut()));
+        match last {
+            Some((number, (last, count))) if last == from => {
+                *count += 1;
+                return number;
             }
+            Some((_, (last, _))) if !from.covers(last) => self.lower_to(from),
+            _ => {}
         }
-        self.first + self.counted.len() as u64 - 1
+        let number = self.next;
+        self.next += 1;
+        self.counted.insert(number, (from.clone(), 1));
+        number
     }
 
     /// The floor must never be too high; that it may be too low for a while costs reading only.
     fn lower_to(&mut self, from: &Positions) {
-        let above = self.counted.iter_mut().rev();
+        let above = self.counted.values_mut().rev();
         for (earlier, _) in above.take_while(|(earlier, _)| !from.covers(earlier)) {
             *earlier = earlier.lowest(from);
         }
@@ -38,23 +45,21 @@ impl Beginnings {
 
     /// What a processor had unsaved from this one on is in a snapshot.
     pub(super) fn remove(&mut self, number: u64) {
-        if let Some((_, count)) = self.counted.get_mut((number - self.first) as usize) {
+        if let Some((_, count)) = self.counted.get_mut(&number) {
             *count -= 1;
-        }
-        while self.counted.front().is_some_and(|(_, count)| *count == 0) {
-            self.counted.pop_front();
-            self.first += 1;
+            if *count == 0 {
+                self.counted.remove(&number);
+            }
         }
     }
 
     /// One that was added and not removed.
     pub(super) fn get(&self, number: u64) -> Option<&Positions> {
-        let (from, _) = self.counted.get((number - self.first) as usize)?;
-        Some(from)
+        self.counted.get(&number).map(|(from, _)| from)
     }
 
     /// The lowest of all.
     pub(super) fn lowest(&self) -> Option<&Positions> {
-        self.counted.front().map(|(from, _)| from)
+        self.counted.values().next().map(|(from, _)| from)
     }
 }

@@ -229,6 +229,16 @@ impl UnsavedOutputs {
             })
             .collect();
         due.sort_unstable();
+        if pressed {
+            // A few of those unsaved for longest go before the others that are not urgent.
+            let mut others: Vec<_> = due.iter().copied().filter(|(other, ..)| *other).collect();
+            others.sort_unstable_by_key(|(_, _, saved_at, index)| (*saved_at, *index));
+            let mut oldest = others[..others.len().min(super::OLDEST)].to_vec();
+            oldest.sort_unstable();
+            due.retain(|slot| !oldest.contains(slot));
+            let at = due.iter().take_while(|(other, ..)| !*other).count();
+            due.splice(at..at, oldest);
+        }
         let found = due.len();
         due.retain(|(is_other, ..)| !(alone && *is_other));
         self.others_are_next = due.len() < found;
