@@ -184,8 +184,8 @@ pub(crate) async fn check(
         request.extensions_mut().insert(caller);
         let body = request.take_payload();
         request.set_payload(body::paced(body, state.settings.pace));
+        check_query(route, request.query_string())?;
     }
-    check_query(route, request.query_string())?;
     next.call(request).await
 }
 

@@ -106,8 +106,9 @@ pub(crate) async fn records(
 ) -> Answer<HttpResponse> {
     let (form, encoding) = (Form::of(http.headers())?, Encoding::of(http.headers())?);
     let key = key(http.headers(), &caller)?;
-    // The permit is held until the records are appended: memory is bounded by it.
-    let _permit = state.ingests.take(&caller.id).map_err(busy)?;
+    // The permit is held until the records are appended, also when the caller has gone: memory is bounded
+    // by it.
+    let permit = state.ingests.take(&caller.id).map_err(busy)?;
     let body = body::read(payload, state.settings.body_bytes).await?;
     let request = Request {
         dataset: dataset.into_inner(),
@@ -119,7 +120,11 @@ pub(crate) async fn records(
         body,
     };
     let state = state.into_inner();
-    let answer = actix_web::web::block(move || append(&state, request)).await??;
+    let work = move || {
+        let _permit = permit;
+        append(&state, request)
+    };
+    let answer = actix_web::web::block(work).await??;
     Ok(HttpResponse::Accepted()
         .content_type("application/json")
         .body(answer))

@@ -9,7 +9,7 @@
 mod tests;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 use theatre_actors::ports::{Begun, Error, NewRecord, PollLimit, Reservation};
@@ -94,11 +94,9 @@ pub(crate) fn other_request() -> Problem {
 
 /// Becomes the one that goes on with a request.
 pub(crate) fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Answer<()> {
-    let free_in = known
-        .held_at
-        .0
-        .saturating_add(LEASE_US)
-        .saturating_sub(now.0);
+    // A clock that was ahead holds no request for longer than a lease.
+    let held_at = known.held_at.0.min(now.0);
+    let free_in = held_at.saturating_add(LEASE_US).saturating_sub(now.0);
     if known.held_at != GIVEN_UP && free_in > 0 {
         return Err(under_way(free_in / 1_000_000));
     }
@@ -138,17 +136,19 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Before each append: makes sure that the lease outlasts it.
+    /// Before each append: makes sure that the lease outlasts it, however long the renewal takes.
     fn renew(&self) -> Answer<()> {
-        let (held, now) = (self.held.get(), self.parts.clock.now());
-        if !(0..RENEWED_US).contains(&now.0.saturating_sub(held.0)) {
+        loop {
+            let (held, now) = (self.held.get(), self.parts.clock.now());
+            if (0..RENEWED_US).contains(&now.0.saturating_sub(held.0)) {
+                self.has_appended.set(true);
+                return Ok(());
+            }
             if !self.parts.access.take_over_request(self.key, held, now)? {
                 return Err(under_way(1));
             }
             self.held.set(now);
         }
-        self.has_appended.set(true);
-        Ok(())
     }
 
     /// Gives the request up after a failure, unless what became of an append is not known: its records
@@ -177,13 +177,12 @@ fn finish(
     let ends: Ends = serde_json::from_slice(&known.ends).map_err(|error| unreadable(&error))?;
     let of_partition = |(partition, records): (&u32, &Vec<NewRecord>)| -> Answer<Position> {
         let from = ends.get(partition).copied().unwrap_or(0);
-        let (there, first) = already_there(parts, topic, *partition, records, from)?;
-        let rest = &records[there..];
-        let appended = match rest.is_empty() {
+        let (missing, first) = missing(parts, topic, *partition, records, from)?;
+        let appended = match missing.is_empty() {
             true => None,
             false => {
                 let place = (topic, *partition);
-                Some(append_in_parts(parts, place, rest, &|| lease.renew())?)
+                Some(append_in_parts(parts, place, &missing, &|| lease.renew())?)
             }
         };
         Ok(Position {
@@ -196,25 +195,31 @@ fn finish(
     records.iter().map(of_partition).collect()
 }
 
-/// How many of the records, from the first one on, were appended at or above an offset, and where
-/// the first of them is.
-fn already_there(
+/// Those of the records that were not appended at or above an offset, and where the first of the others
+/// is. Any of them may be missing: an append goes out in several batches, each of which may fail.
+fn missing(
     parts: &Parts,
     topic: &str,
     partition: u32,
     records: &[NewRecord],
     from: u64,
-) -> Result<(usize, Option<u64>), Error> {
+) -> Result<(Vec<NewRecord>, Option<u64>), Error> {
+    let mut left = HashMap::<(&[u8], &[u8]), VecDeque<usize>>::new();
+    for (index, record) in records.iter().enumerate() {
+        let places = left.entry((&record.key, &record.value)).or_default();
+        places.push_back(index);
+    }
+    let mut is_there = vec![false; records.len()];
     let (mut there, mut first) = (0, None);
     let end = parts.log.range(topic, partition)?.end;
     let mut reader = parts.log.reader(topic, partition, from)?;
     let mut next = from;
     while next < end && there < records.len() {
         let polled = reader.poll(LOOK, &mut |record| {
-            let wanted = records.get(there);
-            if wanted.is_some_and(|wanted| wanted.key == record.key && wanted.value == record.value)
-            {
+            let places = left.get_mut(&(record.key, record.value));
+            if let Some(index) = places.and_then(VecDeque::pop_front) {
                 first = first.or(Some(record.offset));
+                is_there[index] = true;
                 there += 1;
             }
         })?;
@@ -226,7 +231,8 @@ fn already_there(
         }
         next = polled.next_offset;
     }
-    Ok((there, first))
+    let missing = records.iter().zip(is_there).filter(|(_, there)| !there);
+    Ok((missing.map(|(record, _)| record.clone()).collect(), first))
 }
 
 /// A request that failed may be taken over at once: nothing of it is on its way any more, or it does no
