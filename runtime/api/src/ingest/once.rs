@@ -204,10 +204,10 @@ fn missing(
     records: &[NewRecord],
     from: u64,
 ) -> Result<(Vec<NewRecord>, Option<u64>), Error> {
-    let mut left = HashMap::<(&[u8], &[u8]), VecDeque<usize>>::new();
+    let mut left = HashMap::<&[u8], HashMap<&[u8], VecDeque<usize>>>::new();
     for (index, record) in records.iter().enumerate() {
-        let places = left.entry((&record.key, &record.value)).or_default();
-        places.push_back(index);
+        let of_key = left.entry(&record.key).or_default();
+        of_key.entry(&record.value).or_default().push_back(index);
     }
     let mut is_there = vec![false; records.len()];
     let (mut there, mut first) = (0, None);
@@ -216,7 +216,8 @@ fn missing(
     let mut next = from;
     while next < end && there < records.len() {
         let polled = reader.poll(LOOK, &mut |record| {
-            let places = left.get_mut(&(record.key, record.value));
+            let of_key = left.get_mut(record.key);
+            let places = of_key.and_then(|of_key| of_key.get_mut(record.value));
             if let Some(index) = places.and_then(VecDeque::pop_front) {
                 first = first.or(Some(record.offset));
                 is_there[index] = true;
