@@ -38,7 +38,7 @@ use crate::procedure::Conclusion;
 use crate::robot::{Columns, Judgement, RobotActor, RuleContext};
 use crate::rules::CohortAverages;
 use crate::state::{self, StateError};
-use crate::time::{LogTime, Tick};
+use crate::time::{EventTime, LogTime, Tick};
 use crate::window::WindowRow;
 
 pub use crate::alerts::{FACILITY_SILENCES_MAX, SILENCES_MAX, SilenceScope};
@@ -71,6 +71,9 @@ pub struct Processor {
     /// The log's clock at the row or tick that is under way, microseconds UTC; not stored, because
     /// each of them says it.
     now: i64,
+    /// The robot's clock after the row that is under way; not stored. Rows are judged ahead of what
+    /// they cause, so the robot's own clock is later.
+    row_clock: Option<EventTime>,
     /// What was said to all robots of its partition; without it the configuration's rules hold.
     book: Option<Arc<ControlBook>>,
 }
@@ -84,6 +87,7 @@ impl Processor {
             state: ProcessorState::default(),
             has_adopted_rules: false,
             now: i64::MIN,
+            row_clock: None,
             book: None,
         }
     }

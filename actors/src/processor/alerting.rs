@@ -149,7 +149,7 @@ impl Processor {
             procedure.add_condition(&emitted.condition_id, emitted.priority);
             // A row that waited may raise something after the outcome of its procedure.
             if procedure.is_published() && procedure.due.is_none() {
-                let clock = self.state.robot.clock().0;
+                let clock = self.row_clock.unwrap_or(self.state.robot.clock()).0;
                 let due = clock.saturating_add(self.config.time.reorder_bound_us);
                 self.state.procedures.due(id, due);
             }

@@ -160,6 +160,7 @@ impl Processor {
                 self.aggregate_between_dues(message, rows, clocks, outputs);
                 emission.aggregated = at + 1;
             }
+            self.row_clock = Some(clocks[at]);
             let watermark = message.watermark_at(clocks[at]);
             self.settle_alerts(watermark, outputs);
             self.pass_deadlines(progress[at], outputs);

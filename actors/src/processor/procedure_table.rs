@@ -146,6 +146,11 @@ impl ProcedureTable {
         self.next_event
     }
 
+    /// Whether an outcome that was published may be revised.
+    pub(super) fn are_published(&self) -> bool {
+        self.procedures.values().any(ProcedureActor::is_published)
+    }
+
     /// Folds the rows of all cases that the watermark has passed.
     pub(super) fn settle(
         &mut self,

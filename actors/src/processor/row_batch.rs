@@ -46,7 +46,7 @@ impl Processor {
             config,
             rules,
         } = message;
-        let mut last_procedure = None;
+        let (mut last_procedure, mut revised_at) = (None, i64::MAX);
         let dataset = batch.dataset.name.as_str();
         let mut order = RowOrder::of(*rules, &self.state.robot, dataset);
         let has_deadlines = config.rules.has_deadlines();
@@ -68,6 +68,9 @@ impl Processor {
                         self.on_procedure(id, clock, message, row_batch, outputs);
                     }
                     last_procedure = procedure;
+                    if row_batch.rows.is_empty() {
+                        revised_at = self.may_be_revised_at(clock);
+                    }
                     row_batch.push(*row, clock, missing, is_other);
                     if !order.takes(in_order, columns.times[at]) {
                         self.judge_in_turn(message, in_order, row_batch);
@@ -76,7 +79,8 @@ impl Processor {
                     if has_deadlines {
                         row_batch.progress.push(self.progress(order.is_calm));
                     }
-                    if clock.0 >= self.state.procedures.next_event().min(usage_due) {
+                    let due = self.state.procedures.next_event().min(usage_due);
+                    if clock.0 >= due.min(revised_at) {
                         self.flush_rows(message, row_batch, outputs);
                         self.emit_due(clock.0, outputs);
                         usage_due = self.usage_due();
@@ -97,6 +101,15 @@ impl Processor {
                 }
             }
         }
+    }
+
+    /// The earliest clock at which rows from this one on, by what they raise, may revise an outcome
+    /// that was published: then no more are collected, since it is not known before they are judged.
+    fn may_be_revised_at(&self, clock: EventTime) -> i64 {
+        if self.state.procedures.are_published() {
+            return clock.0.saturating_add(self.config.time.reorder_bound_us);
+        }
+        i64::MAX
     }
 
     /// What is due at the robot's clock: outcomes, and the judgement of its usage.
@@ -189,6 +202,7 @@ impl Processor {
                 self.aggregate_between_dues(message, rows, clocks, outputs);
                 emission.aggregated = at + 1;
             }
+            self.row_clock = Some(clocks[at]);
             self.emit_alert(alert, outputs);
             if alerts.peek().is_none_or(|(next, _)| *next > at) {
                 self.settle_alerts(message.watermark_at(clocks[at]), outputs);
@@ -202,6 +216,7 @@ impl Processor {
         if let Some(last) = clocks.last() {
             self.settle_alerts(message.watermark_at(*last), outputs);
         }
+        self.row_clock = None;
         row_batch.clear();
     }
 

@@ -318,6 +318,29 @@ proptest! {
     }
 }
 
+/// The first row waits for those before it, until after the outcome of its case.
+#[test]
+fn an_alert_after_an_outcome_revises_it_at_the_same_row_wherever_messages_are_cut() {
+    let samples = [
+        (65, 12, 94.3, Some(1)),
+        (0, 0, 70.0, None),
+        (70, 1, 70.0, None),
+        (75, 2, 70.0, None),
+        (80, 0, 70.0, None),
+    ];
+    let (state, outputs) = run_from(skewed(), &samples, &[]);
+    let revisions: Vec<_> = outcomes(&outputs)
+        .iter()
+        .map(|outcome| (outcome.revision, outcome.alerts_high))
+        .collect();
+    assert_eq!(revisions, [(0, 0), (0, 0), (1, 1)]);
+    for cut in 1..samples.len() {
+        let (cut_state, cut_outputs) = run_from(skewed(), &samples, &[cut]);
+        assert_eq!(state, cut_state, "{cut}");
+        assert_eq!(outputs, cut_outputs, "{cut}");
+    }
+}
+
 #[test]
 fn an_alert_is_raised_and_cleared_once_each() {
     let (_, outputs) = run(

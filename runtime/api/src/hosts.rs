@@ -8,15 +8,14 @@ use std::net::IpAddr;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::uri::{Authority, Uri};
 
-/// Whether a request says by one of these names, or by an address or a name of this machine, whom it
-/// asks, and says no other.
+/// Whether a request says by no other than one of these names, or an address or a name of this machine,
+/// whom it asks. One that says nothing is of no browser, which always says it.
 pub(crate) fn is_asked_by(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool {
     let mut said = headers
         .get_all(header::HOST)
         .map(|host| host.to_str().unwrap_or_default())
-        .chain(uri.authority().map(Authority::as_str))
-        .peekable();
-    said.peek().is_some() && said.all(|host| is_ours(host, names))
+        .chain(uri.authority().map(Authority::as_str));
+    said.all(|host| is_ours(host, names))
 }
 
 fn is_ours(host: &str, names: &[String]) -> bool {
@@ -74,7 +73,7 @@ mod tests {
         };
         assert!(asked("/", &["localhost"]));
         assert!(asked("https://localhost:8443/", &[]));
-        assert!(!asked("/", &[]), "nothing is said");
+        assert!(asked("/", &[]), "it is of no browser");
         assert!(!asked("/", &["localhost", "evil.example"]));
         assert!(!asked("http://evil.example/", &["localhost"]));
         assert!(!asked("http://localhost/", &["evil.example"]));
