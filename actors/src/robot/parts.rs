@@ -5,6 +5,10 @@ use super::RobotActor;
 use crate::state;
 use crate::time::LogTime;
 
+/// A part of a robot that was made once more.
+#[cfg(test)]
+pub(crate) type Remade = Box<dyn std::any::Any>;
+
 impl RobotActor {
     /// Its parts: what kind of thing, of what, and the value, encoded. What is at its beginning has
     /// no part.
@@ -56,7 +60,7 @@ impl RobotActor {
     #[cfg(test)]
     pub(crate) fn weigh(
         &self,
-        weigh: &dyn Fn(&dyn Fn() -> Box<dyn std::any::Any>) -> usize,
+        weigh: &dyn Fn(&dyn Fn() -> Remade) -> usize,
     ) -> Vec<(&'static str, usize, usize)> {
         macro_rules! fields {
             ($($field:ident)*) => {

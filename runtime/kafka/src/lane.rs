@@ -349,7 +349,8 @@ mod tests {
     fn a_transaction_comes_to_what_its_records_come_to() {
         use RDKafkaErrorCode as Code;
         // What failed, and what follows: the refused records, or the error.
-        let table: [(&[Code], std::result::Result<&[usize], &str>); 6] = [
+        type Wanted = std::result::Result<&'static [usize], &'static str>;
+        let table: [(&[Code], Wanted); 6] = [
             (&[], Ok(&[])),
             (&[Code::MessageSizeTooLarge], Ok(&[0])),
             (

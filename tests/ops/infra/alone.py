@@ -189,7 +189,7 @@ def data_goes(group):
             in_order(asked, "delete-cluster", log, log, f"{stack}log", f"{stack}keys")
             snapshot = "delete-namespace --namespace-name theatre-x-warehouse --final-snapshot-name"
             key = "schedule-key-deletion --key-id"
-            in_order(asked, snapshot, "get-namespace", f"{key} arn:key/data", f"{stack}keys")
+            in_order(asked, snapshot, "get-namespace", f"{key} data", f"{stack}keys")
             in_order(asked, "glue delete-registry --registry-id RegistryName=theatre-x", key)
             must(answers.slept() >= 60, f"it waited {answers.slept()} s")
     with group.test("a_log_that_cannot_be_asked_for_is_not_taken_for_gone"):
