@@ -11,6 +11,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use theatre_schemas::batch::Batch;
 use crate::outputs::Outputs;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::Processor;
-use crate::questions::{Answer, Asked, DeskAddress, ProcessorAddress, Question};
+use crate::questions::{Answer, DeskAddress, ProcessorAddress, Question};
 use crate::rows::Rows;
 use crate::time::Tick;
 
@@ -151,12 +152,23 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
 
 /// A processor that its partition works with and other threads may ask: each holds it for one
 /// message or one answer.
-pub(crate) struct SharedProcessor(Mutex<GuardedProcessor>);
+pub(crate) struct SharedProcessor {
+    guarded: Mutex<GuardedProcessor>,
+    /// Questions that wait for it.
+    pub(crate) questions: AtomicUsize,
+}
 
 impl SharedProcessor {
+    fn new(processor: Processor) -> Self {
+        Self {
+            guarded: Mutex::new(GuardedProcessor::new(processor)),
+            questions: AtomicUsize::new(0),
+        }
+    }
+
     /// Panics are caught within, so the lock is never poisoned by a processor.
     pub(crate) fn lock(&self) -> MutexGuard<'_, GuardedProcessor> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,7 +181,7 @@ struct Outside {
 /// The processors of one partition, in slots that the partition names; replies come in slot order.
 #[derive(Default)]
 pub struct ProcessorHost {
-    slots: Vec<Option<Asked>>,
+    slots: Vec<Option<Arc<SharedProcessor>>>,
     /// Absent where there is no one to ask and nothing is measured: in the simulation, when a state is
     /// computed anew, and in benchmarks of the core.
     outside: Option<Outside>,
@@ -193,8 +205,7 @@ impl ProcessorHost {
         if self.slots.len() <= slot {
             self.slots.resize_with(slot + 1, || None);
         }
-        let guarded = Mutex::new(GuardedProcessor::new(processor));
-        self.slots[slot] = Some(Asked::new(SharedProcessor(guarded)));
+        self.slots[slot] = Some(Arc::new(SharedProcessor::new(processor)));
     }
 
     /// Empties a slot.
@@ -246,13 +257,12 @@ impl ProcessorHost {
     /// How other threads ask the processor in a slot; `None` for an empty slot, and for a host
     /// without a desk.
     pub fn address(&self, slot: usize) -> Option<Arc<dyn ProcessorAddress>> {
-        let asked = self.slots.get(slot)?.as_ref()?;
         let desk = &self.outside.as_ref()?.desk;
-        Some(Arc::new(desk.for_processor(asked)))
+        Some(Arc::new(desk.for_processor(self.processor(slot)?)))
     }
 
-    fn processor(&self, slot: usize) -> Option<&SharedProcessor> {
-        Some(self.slots.get(slot)?.as_ref()?.processor())
+    fn processor(&self, slot: usize) -> Option<&Arc<SharedProcessor>> {
+        self.slots.get(slot)?.as_ref()
     }
 
     fn reply(

@@ -8,7 +8,7 @@
 //! processor, and [`DESK_MAX`] at the desk and one of each processor more; further ones are refused as
 //! busy.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Weak};
 
@@ -58,29 +58,16 @@ pub trait ProcessorAddress: Send + Sync {
     fn ask(&self, question: Question, answer: SyncSender<Answer>) -> Result<(), AskError>;
 }
 
-/// A processor that may be asked, with the number of questions that wait for it.
-pub(crate) struct Asked(Arc<(SharedProcessor, AtomicUsize)>);
-
-impl Asked {
-    pub(crate) fn new(processor: SharedProcessor) -> Self {
-        Self(Arc::new((processor, AtomicUsize::new(0))))
-    }
-
-    pub(crate) fn processor(&self) -> &SharedProcessor {
-        &self.0.0
-    }
-}
-
 /// One of the questions that wait for a processor. It counts until it is dropped, answered or not,
 /// and keeps no processor alive that its partition has given up.
-struct Waiting(Weak<(SharedProcessor, AtomicUsize)>);
+struct Waiting(Weak<SharedProcessor>);
 
 impl Waiting {
-    fn begin(asked: &Weak<(SharedProcessor, AtomicUsize)>) -> Result<Self, AskError> {
+    fn begin(asked: &Weak<SharedProcessor>) -> Result<Self, AskError> {
         let processor = asked.upgrade().ok_or(AskError::Gone)?;
         let more = |waiting| (waiting < QUESTIONS_MAX).then_some(waiting + 1);
         let begun = processor
-            .1
+            .questions
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
         begun.map_err(|_| AskError::Busy)?;
         Ok(Self(asked.clone()))
@@ -90,7 +77,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(processor) = self.0.upgrade() {
-            processor.1.fetch_sub(1, Ordering::AcqRel);
+            processor.questions.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -119,7 +106,7 @@ impl Handler<Ask> for Desk {
 
     fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
         if let Some(asked) = ask.of.0.upgrade() {
-            let answer = asked.0.lock().ask(ask.question);
+            let answer = asked.lock().ask(ask.question);
             // An asker that gave up has dropped its end; its answer has no reader.
             drop(ask.answer.try_send(answer));
         }
@@ -131,17 +118,20 @@ impl Handler<Ask> for Desk {
 pub struct DeskAddress(Addr<Desk>);
 
 impl DeskAddress {
-    pub(crate) fn for_processor(&self, asked: &Asked) -> impl ProcessorAddress + use<> {
+    pub(crate) fn for_processor(
+        &self,
+        processor: &Arc<SharedProcessor>,
+    ) -> impl ProcessorAddress + use<> {
         AskedThere {
             desk: self.0.clone(),
-            processor: Arc::downgrade(&asked.0),
+            processor: Arc::downgrade(processor),
         }
     }
 }
 
 struct AskedThere {
     desk: Addr<Desk>,
-    processor: Weak<(SharedProcessor, AtomicUsize)>,
+    processor: Weak<SharedProcessor>,
 }
 
 impl ProcessorAddress for AskedThere {

@@ -152,26 +152,11 @@ pub(super) fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<R
         .or(error.rdkafka_error_code())
 }
 
-/// A batch whose records are on their way.
-#[must_use = "its records may still fail"]
-struct Batch {
-    sent: usize,
-    delivered: Arc<Delivered>,
-}
-
-/// Sends all and waits until each is delivered or has failed.
+/// Sends all, in order, and waits until each is delivered or has failed.
 pub(super) fn send_all<'a>(
     producer: &Producer,
     records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>,
 ) -> Outcome {
-    send(producer, records).wait(producer)
-}
-
-/// Sends all, in order.
-fn send<'a>(
-    producer: &Producer,
-    records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>,
-) -> Batch {
     let delivered = Arc::new(Delivered::default());
     let mut sent = 0;
     for (index, topic, partition, record) in records {
@@ -210,29 +195,27 @@ fn send<'a>(
             break;
         }
     }
-    Batch { sent, delivered }
+    wait(producer, sent, &delivered)
 }
 
-impl Batch {
-    /// Waits until each record is delivered or has failed.
-    fn wait(self, producer: &Producer) -> Outcome {
-        let mut before = 0;
-        loop {
-            // A poll serves one event, which may be the delivery of many records.
-            producer.poll(Duration::ZERO);
-            let answered = self.delivered.answered();
-            if answered >= self.sent {
-                return self.delivered.outcome();
-            }
-            if std::mem::replace(&mut before, answered) < answered {
-                continue;
-            }
-            producer
-                .context()
-                .brokers
-                .restore_if_lost(producer.client());
-            std::thread::sleep(POLL_INTERVAL);
+/// Waits until so many records are delivered or have failed.
+fn wait(producer: &Producer, sent: usize, delivered: &Delivered) -> Outcome {
+    let mut before = 0;
+    loop {
+        // A poll serves one event, which may be the delivery of many records.
+        producer.poll(Duration::ZERO);
+        let answered = delivered.answered();
+        if answered >= sent {
+            return delivered.outcome();
         }
+        if std::mem::replace(&mut before, answered) < answered {
+            continue;
+        }
+        producer
+            .context()
+            .brokers
+            .restore_if_lost(producer.client());
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::model::{AlertTransition, outcome};
 
 /// Events that are kept for listeners that come back.
 const KEPT: usize = 10_000;
-/// The kinds of outputs that listeners hear of.
-const HEARD: [OutputKind; 2] = [OutputKind::Alert, OutputKind::Outcome];
+/// The kinds of outputs that are events.
+const KINDS: [OutputKind; 2] = [OutputKind::Alert, OutputKind::Outcome];
 /// Outputs that are read at a time.
 const READ: usize = 1000;
 
@@ -126,7 +126,7 @@ impl Feed {
     }
 }
 
-/// The same from the store, partition by partition. Outputs that listeners do not hear of are passed over
+/// The same from the store, partition by partition. Outputs that are no events are passed over
 /// at once, however many there are.
 pub(super) fn from_store(
     store: &dyn CheckpointStore,
@@ -140,7 +140,7 @@ pub(super) fn from_store(
         // Asked before the outputs: what is committed meanwhile comes the next time.
         let mut upto = store.status(partition)?.last_output.max(from);
         let mut outputs = Vec::new();
-        for kind in HEARD {
+        for kind in KINDS {
             let of_kind = store.outputs_of_kind_after(partition, kind, from, limit)?;
             if of_kind.len() >= limit
                 && let Some(last) = of_kind.last()
@@ -247,8 +247,8 @@ mod tests {
         let mut steps = Vec::new();
         while at.get(0) < 1506 {
             let (events, moved) = from_store(&store, &at, 4).unwrap();
-            let heard: Vec<u64> = events.iter().map(|event| event.sequence).collect();
-            steps.push((heard, moved.get(0)));
+            let found: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+            steps.push((found, moved.get(0)));
             at = moved;
             assert!(steps.len() < 10, "{steps:?}");
         }

@@ -237,10 +237,10 @@ impl Worker {
     fn fetch(&mut self, connection: &mut Connection, request: Request) -> Result<()> {
         self.leader.signal.expect_none();
         let number = self.cluster.next_request();
-        for (partition, _) in &request.entries {
-            partition.note_asked(number);
-        }
         let begun = Instant::now();
+        for (partition, _) in &request.entries {
+            partition.note_asked(number, begun);
+        }
         let least = self.cluster.settings.fetch_min_bytes;
         connection.send(&self.session.ask(&request, least), FETCH_VERSION)?;
         let mut answers = Vec::new();

@@ -206,10 +206,10 @@ impl Partition {
         })
     }
 
-    /// Notes that a request asks for it.
-    pub(super) fn note_asked(&self, request: u64) {
+    /// Notes that a request asks for it, `now`.
+    pub(super) fn note_asked(&self, request: u64, now: Instant) {
         let mut state = self.lock();
-        (state.asked, state.asked_at) = (request, Some(Instant::now()));
+        (state.asked, state.asked_at) = (request, Some(now));
         state.in_vain = state.in_vain.saturating_add(1);
     }
 

@@ -163,15 +163,16 @@ fn next_version(version: i32, priority: Priority, latch: bool) -> RuleSpec {
     }
 }
 
-/// What was told of conditions, in full.
-fn told(fleet: &mut Fleet) -> Vec<(Transition, i64, Priority, i32)> {
-    let told = alerts(&fleet.outputs).into_iter();
+/// What was emitted of conditions, in full.
+fn emitted(fleet: &mut Fleet) -> Vec<(Transition, i64, Priority, i32)> {
+    let emitted = alerts(&fleet.outputs).into_iter();
     fleet.outputs.events.clear();
-    told.map(|it| {
-        let seconds = (it.event_time - NOW) / S;
-        (it.transition, seconds, it.priority, it.rule_version)
-    })
-    .collect()
+    emitted
+        .map(|it| {
+            let seconds = (it.event_time - NOW) / S;
+            (it.transition, seconds, it.priority, it.rule_version)
+        })
+        .collect()
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn what_is_open_takes_over_a_higher_priority_at_the_change_and_no_lower_one() {
         fleet.rows(&[(1, 90.0), (2, 90.0)]);
         let acknowledge = alerting::action(0, "acknowledge", &[]);
         (fleet.robot).apply(ACTIONS, &acknowledge, &[0], &mut fleet.outputs);
-        told(&mut fleet);
+        emitted(&mut fleet);
         say(&mut fleet, 0, &next_version(2, High, false));
         let updated = alerts(&fleet.outputs).pop().unwrap();
         assert_eq!(updated.reason.as_deref(), Some("the rule was changed"));
@@ -199,22 +200,22 @@ fn what_is_open_takes_over_a_higher_priority_at_the_change_and_no_lower_one() {
         );
         assert_eq!((updated.revision, updated.value), (2, None));
         // After what a person did at 50 s; the robot's clock stands at 2 s.
-        assert_eq!(told(&mut fleet), [(Updated, 50, High, 2)]);
+        assert_eq!(emitted(&mut fleet), [(Updated, 50, High, 2)]);
         fleet.rows(&[(3, 90.0)]);
         say(&mut fleet, 1, &next_version(3, High, false));
         say(&mut fleet, 2, &next_version(4, Low, false));
         fleet.rows(&[(60, 90.0)]);
         assert_eq!(
-            told(&mut fleet),
+            emitted(&mut fleet),
             [],
             "it keeps its priority while it is open"
         );
         assert_eq!(fleet.robot.view().conditions[0].priority, High);
         fleet.rows(&[(61, 70.0), (62, 90.0)]);
         let expected = [(Cleared, 61, High, 4), (Raised, 62, Low, 4)];
-        assert_eq!(told(&mut fleet), expected);
+        assert_eq!(emitted(&mut fleet), expected);
         say(&mut fleet, 3, &next_version(5, Medium, false));
-        assert_eq!(told(&mut fleet), [(Updated, 62, Medium, 5)]);
+        assert_eq!(emitted(&mut fleet), [(Updated, 62, Medium, 5)]);
     }
 }
 
@@ -226,7 +227,7 @@ fn what_is_latched_takes_over_a_higher_priority_of_a_newer_rule_file_with_the_ne
     let under = |rule: RuleSpec| with_rules(&[rule]);
     fleet.robot = Processor::new("r", under(next_version(1, Low, true)));
     fleet.rows(&[(1, 90.0), (2, 70.0)]);
-    told(&mut fleet);
+    emitted(&mut fleet);
     let saved = fleet.robot.snapshot();
     for by_row in [false, true] {
         let rules = under(next_version(2, High, true));
@@ -235,7 +236,7 @@ fn what_is_latched_takes_over_a_higher_priority_of_a_newer_rule_file_with_the_ne
             true => fleet.rows(&[(3, 70.0)]),
             false => (fleet.robot).tick(LogTime(NOW + 1_001 * S), &mut fleet.outputs),
         }
-        assert_eq!(told(&mut fleet), [(Updated, 2, High, 2)], "{by_row}");
+        assert_eq!(emitted(&mut fleet), [(Updated, 2, High, 2)], "{by_row}");
         assert!(fleet.robot.view().conditions[0].is_latched);
     }
 }
@@ -256,7 +257,7 @@ fn what_a_newer_rule_file_makes_more_urgent_is_not_passed_on_before_anyone_could
     let mut fleet = Fleet::new();
     fleet.robot = Processor::new("r", under(1, Low));
     fleet.rows(&[(1, 90.0)]);
-    told(&mut fleet);
+    emitted(&mut fleet);
     let saved = fleet.robot.snapshot();
     // It stopped for long; the first to come is a row, as old as a tick would be.
     fleet.robot = Processor::restore("r", &saved, under(2, High)).unwrap();
@@ -265,7 +266,7 @@ fn what_a_newer_rule_file_makes_more_urgent_is_not_passed_on_before_anyone_could
         Arc::get_mut(&mut batch).unwrap().append_times[0] = NOW + seconds * S;
         fleet.robot.apply(0, &batch, &[0], &mut fleet.outputs);
         fleet.next += 1;
-        told(&mut fleet)
+        emitted(&mut fleet)
     };
     assert_eq!(told_at(5_000), [(Updated, 1, High, 2)]);
     assert_eq!(told_at(5_099), []);

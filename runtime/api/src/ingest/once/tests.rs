@@ -193,7 +193,7 @@ fn records_that_come_up_after_the_log_was_given_up_are_there_once() {
     let site = Site::new();
     site.log.fails.store(1, Ordering::Release);
     assert_eq!(site.send(), Err(("unavailable", Some(2))));
-    // They are on their way: whoever looks for them now does not see them.
+    // They are on their way: a look for them now does not find them.
     assert_eq!(site.send(), Err(("conflict", Some(60))));
     site.clock.moves(59 * SECOND);
     assert_eq!(site.send(), Err(("conflict", Some(1))));
