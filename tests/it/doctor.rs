@@ -299,6 +299,9 @@ fn the_doctor_on_servers_names_each_fault_and_what_to_do() -> Result<()> {
     )?;
     let fresh = examine(deployment, &["--write"])?;
     fresh.fails_only(&[])?;
+    fresh.says("kafka", "ok", "Kafka 4.")?;
+    let clock = "the clock of Kafka's controllers is this machine's";
+    fresh.says("kafka", "ok", clock)?;
     fresh.says("kafka topics", "warning", "not there")?;
     fresh.says("postgresql", "warning", "fsync = off")?;
     fresh.says("partitions", "ok", "nothing has run on this store yet")?;

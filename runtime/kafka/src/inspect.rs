@@ -10,6 +10,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{MetadataBroker, MetadataPartition};
 use theatre_actors::ports::Result;
+use theatre_actors::time::{Clock, LogTime};
 
 use super::client::by_code;
 use super::lean;
@@ -26,6 +27,27 @@ pub struct Cluster {
     pub id: Option<String>,
     /// Number and address of each broker.
     pub brokers: Vec<(i32, String)>,
+}
+
+/// What a broker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The release of Kafka, as far as brokers let it be known: `4.0`.
+    pub release: String,
+    /// The clock of the cluster's controllers; none where there is none, or where this client may
+    /// not describe the cluster.
+    pub clock: Option<ClockReading>,
+}
+
+/// A look at a server's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockReading {
+    /// When it was asked for, by the clock of this machine.
+    pub asked: LogTime,
+    /// What the server said, exact to a millisecond.
+    pub server: LogTime,
+    /// When the answer was there, by the clock of this machine.
+    pub answered: LogTime,
 }
 
 /// A topic that is there.
@@ -84,6 +106,16 @@ impl TopicAudit {
         brokers.sort_unstable();
         let id = self.topics.query_client.client().fetch_cluster_id(PATIENCE);
         Ok(Cluster { id, brokers })
+    }
+
+    /// What the first broker that answers says of itself, beside the time by `clock`.
+    ///
+    /// # Errors
+    /// As [`Self::cluster`]; refused where `log.properties` hold what only librdkafka understands.
+    pub fn server(&self, config: &LogConfig, clock: &dyn Clock) -> Result<Server> {
+        let base = &self.topics.base;
+        let brokers = base.settings.get("bootstrap.servers").unwrap_or_default();
+        lean::server(brokers, config, &base.identity, clock, PATIENCE)
     }
 
     /// A topic; `None` if it is not there.

@@ -34,6 +34,7 @@ mod records;
 mod rights;
 mod sasl;
 mod scram;
+mod server;
 mod session;
 mod settings;
 mod signal;
@@ -45,6 +46,7 @@ mod visit;
 
 pub use batches::BatchFault;
 pub(super) use rights::rights;
+pub(super) use server::server;
 pub use visit::{Aborted, visit_batches};
 
 /// Fetches for all readers of a process. Its threads end with the last of its readers.

@@ -48,7 +48,7 @@ mod reader;
 mod topic_audit;
 mod topics;
 
-pub use inspect::{Cluster, Group, Right, Rights, Topic};
+pub use inspect::{ClockReading, Cluster, Group, Right, Rights, Server, Topic};
 pub use lean::{Aborted, BatchFault, visit_batches};
 pub use topic_audit::{Difference, ExpectedTopic, TopicAudit, TopicSettings, differences};
 

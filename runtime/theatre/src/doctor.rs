@@ -4,7 +4,7 @@
 //! A file for each dependency: its check asks by the adapter's own functions, and a pure function
 //! judges what was seen. [`CHECKS`] lists all of them.
 
-#[cfg(any(feature = "postgres", feature = "s3", test))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "s3", test))]
 mod clocks;
 mod configuration;
 mod data_dir;

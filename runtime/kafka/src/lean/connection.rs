@@ -76,7 +76,8 @@ impl Connection {
         self.metadata_version
     }
 
-    fn check_versions(&mut self) -> Result<()> {
+    /// The requests that the broker understands, and what it says of its features.
+    pub(super) fn versions(&mut self) -> Result<ApiVersionsResponse> {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("theatre"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
@@ -89,6 +90,11 @@ impl Connection {
                 errors::name(answer.error_code)
             )));
         }
+        Ok(answer)
+    }
+
+    fn check_versions(&mut self) -> Result<()> {
+        let answer = self.versions()?;
         let range = |key: ApiKey| {
             answer
                 .api_keys

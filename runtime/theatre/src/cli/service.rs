@@ -156,6 +156,7 @@ impl Service {
 
     /// The same, with a pipeline that differs from what the configuration says: benchmarks have
     /// topics of their own.
+    #[cfg(feature = "tools")]
     pub(super) fn start_as(
         common: &Common,
         config: &Config,

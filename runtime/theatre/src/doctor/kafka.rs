@@ -1,13 +1,16 @@
-//! Kafka: brokers, topics with their copies and settings, rights, and the group.
+//! Kafka: brokers, their release and clock, topics with their copies and settings, rights, and the group.
 
 use theatre_actors::ports::{Error, Result};
 use theatre_kafka::{
-    Cluster, Difference, ExpectedTopic, Group, Rights, Topic, TopicAudit, TopicSettings,
+    Cluster, Difference, ExpectedTopic, Group, Rights, Server, Topic, TopicAudit, TopicSettings,
     differences,
 };
 use theatre_operations::checkup::Judgement;
 
-use super::{Deployment, failed, names};
+use super::{Deployment, clocks, failed, names};
+
+/// To which the clocks of brokers are told, microseconds.
+const MILLISECOND: i64 = 1_000;
 
 /// The cluster, once a broker has answered; or why none has.
 pub(super) type Opened = Result<(TopicAudit, Cluster)>;
@@ -44,20 +47,38 @@ impl Deployment {
 }
 
 pub(super) fn check_brokers(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
-    match deployment.cluster() {
-        None => {}
-        Some(Ok((_, cluster))) => note(judge_brokers(cluster)),
-        Some(Err(error)) => note(failed(error)),
+    let (audit, cluster) = match deployment.cluster() {
+        None => return,
+        Some(Err(error)) => return note(failed(error)),
+        Some(Ok((audit, cluster))) => (audit, cluster),
+    };
+    let server = match audit.server(&deployment.config.log, &*deployment.clock) {
+        Ok(server) => Some(server),
+        // The check of rights says what could not be asked for, and why.
+        Err(Error::Refused(_)) => None,
+        Err(error) => return note(failed(&error)),
+    };
+    note(judge_brokers(cluster, server.as_ref()));
+    if let Some(clock) = server.and_then(|server| server.clock) {
+        note(clocks::judge(
+            "Kafka's controllers",
+            clock.asked,
+            clock.server,
+            clock.answered,
+            MILLISECOND,
+        ));
     }
 }
 
-fn judge_brokers(cluster: &Cluster) -> Judgement {
+fn judge_brokers(cluster: &Cluster, server: Option<&Server>) -> Judgement {
     let brokers = cluster.brokers.iter();
     let brokers: Vec<String> = brokers
         .map(|(id, address)| format!("broker {id} at {address}"))
         .collect();
     let id = cluster.id.as_deref().unwrap_or("without an id");
-    Judgement::ok(format!("cluster {id}: {}", names(&brokers)))
+    let release = server.map(|server| format!("Kafka {}, ", server.release));
+    let release = release.unwrap_or_default();
+    Judgement::ok(format!("{release}cluster {id}: {}", names(&brokers)))
 }
 
 pub(super) fn check_topics(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
