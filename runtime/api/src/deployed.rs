@@ -37,6 +37,15 @@ impl ReportSource for OneReport {
     }
 }
 
+/// No rule is read, since none is put there.
+struct NoneForeseen;
+
+impl ForeseenRules for NoneForeseen {
+    fn foreseen(&self) -> Result<StandingRules, Error> {
+        Err(Error::Refused("no rules are read here".to_owned()))
+    }
+}
+
 pub(crate) struct Deployed {
     pub(crate) server: Server,
     pub(crate) access: Arc<EmbeddedAccess>,
@@ -66,6 +75,7 @@ pub(crate) fn parts(
         registry: Arc::new(Registry::builtin()),
         topics: BTreeMap::from([topic]),
         rules: Arc::default(),
+        foreseen: Arc::new(NoneForeseen),
         rules_approval: false,
         windows: None,
         partitions,

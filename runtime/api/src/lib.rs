@@ -71,6 +71,8 @@ pub struct Parts {
     pub rules: Arc<Vec<RuleSpec>>,
     /// The windows that rules may name, where they are known.
     pub windows: Option<Arc<WindowPlan>>,
+    /// The rules that hold once all that is in the log is read.
+    pub foreseen: Arc<dyn rule_changes::ForeseenRules>,
     /// A change of rules counts only once another person approves it.
     pub rules_approval: bool,
     /// Partitions of every topic.

@@ -6,7 +6,7 @@ mod turn;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use theatre_actors::control::{self, ChangeKind, RuleChange};
+use theatre_actors::control::{self, ChangeKind, RuleChange, StandingRules};
 use theatre_actors::ports::{AccessStore, AuditEntry, Error, EventLog, NewRecord};
 use theatre_actors::time::{Clock, LogTime};
 use theatre_schemas::encode::JsonEncoder;
@@ -30,12 +30,23 @@ pub fn new_id() -> String {
 /// How long a change waits for its turn before it is refused, where nothing else is said.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The rules that hold once all that is in the log is read.
+pub trait ForeseenRules: Send + Sync {
+    /// Reads what no partition has read yet.
+    ///
+    /// # Errors
+    /// When store or log does not answer, or the stored state cannot be read.
+    fn foreseen(&self) -> Result<StandingRules, Error>;
+}
+
 /// By which way changes of rules come to the partitions.
 pub struct Way<'a> {
     /// Where they are appended.
     pub log: &'a dyn EventLog,
     /// Keeps whose turn it is, and the audit trail.
     pub access: &'a dyn AccessStore,
+    /// Against which a version is checked once no other person can change rules.
+    pub rules: &'a dyn ForeseenRules,
     /// Wall clock.
     pub clock: &'a dyn Clock,
     /// The topic of changes.
@@ -57,6 +68,9 @@ pub enum Fault {
         /// It may go through after so many seconds.
         seconds: u32,
     },
+    /// Another change of the rule came first, which has its version by now.
+    #[error("{0}")]
+    Outdated(String),
     /// The access store or the log does not take it.
     #[error(transparent)]
     Port(#[from] Error),
@@ -69,13 +83,15 @@ pub enum Fault {
 ///
 /// # Errors
 /// When the access store or the log does not take it; a conflict where another person is changing the
-/// same rule, or takes longer than `patience` to change another one.
+/// same rule, or takes longer than `patience` to change another one. Outdated, and nothing is
+/// appended, where a version of a rule that is put or approved has another content by now.
 pub fn append(
     changes: &[RuleChange],
     way: &Way<'_>,
     (who, from): (&str, Option<String>),
 ) -> Result<(), Fault> {
     let mut turn = Turn::take(way, changes)?;
+    check_versions(changes, way)?;
     for change in changes {
         way.access.note(&AuditEntry {
             at: LogTime(change.at),
@@ -87,6 +103,24 @@ pub fn append(
             after: Some(Value::Object(fields(change)).to_string()),
         })?;
         turn.append(change)?;
+    }
+    Ok(())
+}
+
+/// One version of a rule has one content. Who made a change has checked that against what a partition
+/// had saved; what was appended since then is known for certain only while the turn is held.
+fn check_versions(changes: &[RuleChange], way: &Way<'_>) -> Result<(), Fault> {
+    let puts = |change: &RuleChange| matches!(change.kind, ChangeKind::Put | ChangeKind::Approve);
+    if !changes.iter().any(puts) {
+        return Ok(());
+    }
+    let standing = way.rules.foreseen()?;
+    for change in changes {
+        // One that was interrupted is appended again.
+        let mut known = standing.changes().iter();
+        if !known.any(|known| known.change_id == change.change_id) {
+            standing.check_version(change).map_err(Fault::Outdated)?;
+        }
     }
     Ok(())
 }

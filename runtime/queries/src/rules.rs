@@ -1,5 +1,7 @@
 //! The rules that hold, and how they came to be.
 
+use std::time::Duration;
+
 use theatre_actors::control::{self, RuleBase, StandingRules};
 use theatre_actors::ports::{CheckpointStore, Error, EventLog, PollLimit, Result};
 use theatre_pipeline::PipelineParams;
@@ -7,6 +9,11 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::framing;
+
+/// Between two looks at a reader that fetches in the background.
+const PAUSE: Duration = Duration::from_millis(2);
+/// So many looks without a record in between are enough: the log does not answer.
+const LOOKS: u32 = 5_000;
 
 /// How much of the log is looked through at a time.
 const LOOK: PollLimit = PollLimit {
@@ -47,6 +54,7 @@ pub fn foreseen_rules(
         let range = log.range(name, partition)?;
         let mut next = standing.read_to(topic).max(range.start);
         let mut reader = log.reader(name, partition, next)?;
+        let mut looks = 0;
         while next < range.end {
             let mut unread = Vec::new();
             let polled = reader.poll(LOOK, &mut |record| {
@@ -64,8 +72,18 @@ pub fn foreseen_rules(
                 break;
             }
             if polled.next_offset == next {
-                // The reader fetches in the background.
-                std::thread::sleep(std::time::Duration::from_millis(2));
+                looks += 1;
+                if looks > LOOKS {
+                    return Err(Error::Unavailable {
+                        what: "event log",
+                        why: format!(
+                            "{name} {partition}: no record from offset {next} on for 10 s"
+                        ),
+                    });
+                }
+                std::thread::sleep(PAUSE);
+            } else {
+                looks = 0;
             }
             next = polled.next_offset;
         }

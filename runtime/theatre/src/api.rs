@@ -9,9 +9,12 @@ use theatre_api::{Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
+use theatre_pipeline::PipelineParams;
 use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::registry::Registry;
 use theatre_system::clock::SystemClock;
+
+use crate::foreseen::Foreseen;
 
 /// The ports that the interface asks.
 pub struct ApiPorts {
@@ -32,7 +35,7 @@ pub struct ApiPorts {
 /// When the address that the configuration names is taken, or its certificate cannot be used.
 pub fn start(
     config: &Config,
-    registry: Arc<Registry>,
+    params: Arc<PipelineParams>,
     ports: ApiPorts,
     anonymous: Option<Role>,
 ) -> Result<Server, ConfigError> {
@@ -40,14 +43,21 @@ pub fn start(
     let local = listener
         .local_addr()
         .is_ok_and(|address| address.ip().is_loopback());
+    let (registry, base) = (params.registry.clone(), config.rule_specs()?);
     let parts = Parts {
+        foreseen: Arc::new(Foreseen {
+            store: ports.store.clone(),
+            log: ports.log.clone(),
+            params,
+            base: base.clone(),
+        }),
         log: ports.log,
         store: ports.store,
         access: ports.access,
         reports: ports.reports,
         topics: topics(config, &registry),
         registry,
-        rules: Arc::new(config.rule_specs()?),
+        rules: Arc::new(base),
         windows: theatre_pipeline::params::window_plan(config).map(Arc::new),
         rules_approval: config.rules_approval,
         partitions: config.partitions,

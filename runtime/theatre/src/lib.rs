@@ -12,6 +12,7 @@ pub mod admin_client;
 pub mod api;
 pub mod cli;
 pub mod doctor;
+mod foreseen;
 pub mod gate;
 mod reports;
 pub mod top;

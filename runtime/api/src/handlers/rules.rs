@@ -109,6 +109,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Conflict { why, seconds } => Self::new("conflict", why).after(seconds),
+            Fault::Outdated(why) => Self::new("conflict", why),
             Fault::Port(error) => error.into(),
         }
     }
@@ -150,6 +151,7 @@ async fn change(
             let way = Way {
                 log: &*parts.log,
                 access: &*parts.access,
+                rules: &*parts.foreseen,
                 clock: &*parts.clock,
                 topic,
                 partitions: parts.partitions,

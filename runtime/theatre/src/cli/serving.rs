@@ -1,6 +1,7 @@
 //! The HTTP interface beside a pipeline.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use theatre_actors::ports::Role;
 use theatre_embedded::data_dir::DataDir;
@@ -36,7 +37,8 @@ pub(super) fn serve(
     if config.log.url.is_none() {
         theatre_api::rule_changes::end_turns(&*ports.access)?;
     }
-    let server = api::start(config, service.params.registry.clone(), ports, anonymous)?;
+    let params = Arc::new(service.params.clone());
+    let server = api::start(config, params, ports, anonymous)?;
     dir.note_api(Some((server.address, server.is_tls)))?;
     if theatre_telemetry::logs::is_json() {
         tracing::info!(

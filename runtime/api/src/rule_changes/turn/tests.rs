@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tempfile::TempDir;
-use theatre_actors::control::ChangeKind;
+use theatre_actors::control::{ChangeKind, RuleBase, StandingRules};
 use theatre_actors::ports::{EventLog, PollLimit};
 use theatre_actors::time::Clock;
 use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::log::EmbeddedLog;
+use theatre_schemas::registry::Registry;
 
-use super::super::append;
+use super::super::{ForeseenRules, append};
 use super::*;
 
 const TOPIC: &str = "changes";
@@ -23,6 +24,21 @@ struct Hand(AtomicI64);
 impl Clock for Hand {
     fn now(&self) -> LogTime {
         LogTime(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// No rule was ever put.
+struct NoRules;
+
+impl ForeseenRules for NoRules {
+    fn foreseen(&self) -> Result<StandingRules, Error> {
+        let base = RuleBase {
+            rules: &[],
+            needs_approval: false,
+            datasets: Registry::builtin().datasets(),
+            windows: None,
+        };
+        Ok(StandingRules::read(base, None).unwrap())
     }
 }
 
@@ -49,6 +65,7 @@ impl Case {
         Way {
             log: &self.log,
             access,
+            rules: &NoRules,
             clock: &*self.clock,
             topic: TOPIC,
             partitions: PARTITIONS,

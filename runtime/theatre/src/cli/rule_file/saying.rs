@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use theatre_actors::control::{ChangeKind, RuleBase, RuleChange, StandingRules};
+use theatre_actors::control::{ChangeKind, RuleChange, StandingRules};
 use theatre_actors::ports::AccessStore;
 use theatre_actors::rules::{RuleSet, RuleSpec};
 use theatre_actors::time::Clock;
-use theatre_api::rule_changes::{self, DATASET, Way};
+use theatre_api::rule_changes::{self, DATASET, Fault, ForeseenRules, Way};
 use theatre_config::Config;
 use theatre_pipeline::{PipelineParams, Ports};
 use theatre_system::clock::SystemClock;
@@ -15,17 +15,15 @@ use theatre_system::clock::SystemClock;
 use super::{RuleFile, Saying, differences};
 use crate::api;
 use crate::cli::{Failure, rules};
+use crate::foreseen::Foreseen;
 
 /// Who changes rules by the file, in their history and in the audit trail.
 const WHO: &str = "rule file";
 
 /// Says changes of the rule file to the partitions.
 pub(super) struct Sayer {
-    ports: Ports,
     access: Arc<dyn AccessStore>,
-    params: PipelineParams,
-    /// The rules on which the recorded changes stand.
-    base: Vec<RuleSpec>,
+    rules: Foreseen,
     topic: String,
 }
 
@@ -42,10 +40,13 @@ impl Sayer {
             Failure::Failed(format!("no topic is configured for the dataset {DATASET}"))
         })?;
         Ok(Self {
-            base: config.rule_specs()?,
-            ports,
+            rules: Foreseen {
+                store: ports.store,
+                log: ports.log,
+                params: Arc::new(params),
+                base: config.rule_specs()?,
+            },
             access,
-            params,
             topic,
         })
     }
@@ -79,7 +80,7 @@ impl Sayer {
     /// Says changes, and what follows where a change that they withdraw was approved before they came.
     fn say_all(&self, file: &RuleFile, saying: &Saying) -> Result<usize, String> {
         let unwritten = |error| format!("{} cannot be written: {error}", file.folder.display());
-        self.append(&saying.changes)?;
+        self.append(file, &saying.changes)?;
         let mut count = saying.changes.len();
         let late = match self.too_late(file, saying) {
             Ok(late) => late,
@@ -95,7 +96,7 @@ impl Sayer {
                 changes: late,
             };
             file.begin_to_say(&next).map_err(unwritten)?;
-            self.append(&next.changes)?;
+            self.append(file, &next.changes)?;
             count += next.changes.len();
         }
         file.said(&saying.text).map_err(unwritten)?;
@@ -103,18 +104,25 @@ impl Sayer {
     }
 
     /// Appends changes to all partitions; a partition that has one changes nothing by it.
-    fn append(&self, changes: &[RuleChange]) -> Result<(), String> {
+    fn append(&self, file: &RuleFile, changes: &[RuleChange]) -> Result<(), String> {
         let appended = rule_changes::append(changes, &self.way(), (WHO, None));
+        if matches!(appended, Err(Fault::Outdated(_))) {
+            // A person was faster: the same changes would be refused again and again. The next look
+            // compares the file with the rules as they are by then.
+            let stopped = file.stop_saying();
+            stopped.map_err(|error| format!("{}: {error}", file.folder.display()))?;
+        }
         appended.map_err(|fault| fault.to_string())
     }
 
     fn way(&self) -> Way<'_> {
         Way {
-            log: &*self.ports.log,
+            log: &*self.rules.log,
             access: &*self.access,
+            rules: &self.rules,
             clock: &SystemClock,
             topic: &self.topic,
-            partitions: self.params.partitions,
+            partitions: self.rules.params.partitions,
             patience: rule_changes::PATIENCE,
         }
     }
@@ -125,7 +133,7 @@ impl Sayer {
         if !saying.changes.iter().any(withdraws) {
             return Ok(Vec::new());
         }
-        let standing = self.standing().map_err(|error| error.to_string())?;
+        let standing = self.rules.foreseen().map_err(|error| error.to_string())?;
         let read = |text: &str| theatre_config::rules_of(Path::new("taken.toml"), text);
         let before = read(&file.taken()?).map_err(|error| error.to_string())?;
         let now = read(&saying.text).map_err(|error| error.to_string())?;
@@ -144,14 +152,14 @@ impl Sayer {
         before: &[RuleSpec],
         text: &str,
     ) -> Result<Vec<RuleChange>, String> {
-        let (name, datasets) = (file.name(), self.params.registry.datasets());
+        let (name, datasets) = (file.name(), self.rules.params.registry.datasets());
         let now = rules::of_text(name, text, datasets)?;
         let placed = |error: &dyn std::fmt::Display| format!("{}: {error}", name.display());
         let compiled = RuleSet::compile(&now, datasets);
         let mut whole = compiled.map_err(|error| placed(&error))?;
-        let bound = whole.bind(&self.params.processor.windows);
+        let bound = whole.bind(&self.rules.params.processor.windows);
         bound.map_err(|error| placed(&error))?;
-        let standing = self.standing().map_err(|error| error.to_string())?;
+        let standing = self.rules.foreseen().map_err(|error| error.to_string())?;
         let changes = differences::between(before, &now)?;
         let changes = differences::in_place_of(changes, &standing, WHO);
         self.by_file(file, changes, standing)
@@ -177,18 +185,6 @@ impl Sayer {
         versions.map_err(|why| format!("{name}: {why}"))?;
         let ordered = differences::in_order(changes, standing);
         ordered.map_err(|why| format!("{name}: it does not fit the rules that hold: {why}"))
-    }
-
-    /// The rules that hold once all that is in the log is read: what was said a moment ago counts, too.
-    fn standing(&self) -> theatre_actors::ports::Result<StandingRules> {
-        let base = RuleBase {
-            rules: &self.base,
-            needs_approval: self.params.rules_approval,
-            datasets: self.params.registry.datasets(),
-            windows: Some(&self.params.processor.windows),
-        };
-        let (store, log) = (&*self.ports.store, &*self.ports.log);
-        theatre_queries::foreseen_rules(store, log, &self.params, base)
     }
 }
 
@@ -238,7 +234,7 @@ mod tests {
             let file = RuleFile::of(&config, &dir);
             file.begin(&limit("a")).unwrap();
             let mut sayer = Sayer::new(&config, params, ports, access).unwrap();
-            sayer.base = theatre_config::rules_of(Path::new("a"), &limit("a")).unwrap();
+            sayer.rules.base = theatre_config::rules_of(Path::new("a"), &limit("a")).unwrap();
             Self {
                 folder,
                 file,
@@ -253,7 +249,7 @@ mod tests {
 
         /// What stands in the log, and which rules it makes.
         fn outcome(&self) -> (Vec<&'static str>, Vec<String>) {
-            let standing = self.sayer.standing().unwrap();
+            let standing = self.sayer.rules.foreseen().unwrap();
             let kinds = standing.changes().iter().map(|change| change.kind.as_str());
             let ids = standing.rules().into_iter().map(|rule| rule.id);
             (kinds.collect(), ids.collect())
@@ -283,11 +279,11 @@ mod tests {
             (kinds, rules),
             (vec!["put", "reject"], vec!["a".to_owned()])
         );
-        let standing = case.sayer.standing().unwrap();
+        let standing = case.sayer.rules.foreseen().unwrap();
         assert!(standing.waiting().is_empty());
         // It is added once more, and waits as before.
         assert_eq!(case.say(&["a", "b"]), Ok(1));
-        assert_eq!(case.sayer.standing().unwrap().waiting().len(), 1);
+        assert_eq!(case.sayer.rules.foreseen().unwrap().waiting().len(), 1);
     }
 
     #[test]
@@ -301,7 +297,7 @@ mod tests {
         };
         case.file.begin_to_say(&saying).unwrap();
         // One partition has it, the other has not; then the process was killed, and the file put back.
-        let log = &*case.sayer.ports.log;
+        let log = &*case.sayer.rules.log;
         let in_one = Way {
             partitions: 1,
             ..case.sayer.way()
@@ -331,7 +327,7 @@ mod tests {
         assert_eq!(saying.changes[0].kind, ChangeKind::Reject);
         case.file.begin_to_say(&saying).unwrap();
         // The process was killed; a person has approved it.
-        let waiting = case.sayer.standing().unwrap().waiting()[0].clone();
+        let waiting = case.sayer.rules.foreseen().unwrap().waiting()[0].clone();
         let approval = RuleChange {
             change_id: rule_changes::new_id(),
             at: SystemClock.now().0,
@@ -340,7 +336,7 @@ mod tests {
         };
         rule_changes::append(&[approval], &case.sayer.way(), ("Anna", None)).unwrap();
         assert_eq!(case.say(&["a"]), Ok(2));
-        let standing = case.sayer.standing().unwrap();
+        let standing = case.sayer.rules.foreseen().unwrap();
         let [removal] = standing.waiting() else {
             panic!("{:?}", standing.waiting())
         };
@@ -353,10 +349,47 @@ mod tests {
     }
 
     #[test]
+    fn two_who_put_one_version_of_a_rule_before_anything_is_read_do_not_both_put_it() {
+        let case = Case::new("versions", false);
+        let put = |who: &str, version: i32, above: f64| {
+            let rule = limit("a").replace("1.0", &format!("{above:?}"));
+            let rule = theatre_config::rules_of(Path::new("a"), &rule).unwrap();
+            let rule = RuleSpec {
+                version,
+                ..rule[0].clone()
+            };
+            RuleChange {
+                change_id: format!("by {who}"),
+                kind: ChangeKind::Put,
+                rule_id: "a".to_owned(),
+                rule: Some(serde_json::to_string(&rule).unwrap()),
+                at: SystemClock.now().0,
+                actor: who.to_owned(),
+                ..RuleChange::default()
+            }
+        };
+        let append = |change: &RuleChange| {
+            let one = std::slice::from_ref(change);
+            rule_changes::append(one, &case.sayer.way(), (&change.actor, None))
+        };
+        append(&put("Anna", 2, 5.0)).unwrap();
+        let refused = append(&put("Ben", 2, 6.0)).unwrap_err();
+        assert!(matches!(refused, Fault::Outdated(_)), "{refused}");
+        assert!(
+            refused.to_string().contains("version 2 is recorded"),
+            "{refused}"
+        );
+        // Hers once more, as after an attempt of which no answer came.
+        append(&put("Anna", 2, 5.0)).unwrap();
+        append(&put("Ben", 3, 6.0)).unwrap();
+        assert_eq!(case.outcome().0, ["put", "put"]);
+    }
+
+    #[test]
     fn a_change_is_answered_by_one_person_at_a_time() {
         let case = Case::new("answered", true);
         assert_eq!(case.say(&["a", "b"]), Ok(1));
-        let waiting = case.sayer.standing().unwrap().waiting()[0].clone();
+        let waiting = case.sayer.rules.foreseen().unwrap().waiting()[0].clone();
         let answer = |who: &str, kind: ChangeKind, at: i64| RuleChange {
             change_id: format!("by {who}"),
             at,

@@ -2,6 +2,7 @@
 //! that owns the log.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use crate::cli::output::rows;
 use crate::cli::service::Place;
 use crate::cli::token::WHO;
 use crate::cli::{Common, Failure};
+use crate::foreseen::Foreseen;
 use crate::{adapters, api};
 
 /// Who changes rules, and why.
@@ -131,9 +133,17 @@ impl Desk {
             // No other process can change rules while this one has the lock.
             rule_changes::end_turns(&*access)?;
         }
+        let rules = Foreseen {
+            store: write.store()?,
+            log: log.clone(),
+            // No column of a change of rules is a pseudonym.
+            params: Arc::new(adapters::params(config, [0; 32])?),
+            base: config.rule_specs()?,
+        };
         let way = Way {
             log: &*log,
             access: &*access,
+            rules: &rules,
             clock: &SystemClock,
             topic,
             partitions: config.partitions,
