@@ -435,7 +435,11 @@ fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
 fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
     const EVENTS: usize = 60;
     let data = tempfile::tempdir()?;
-    let served = Served::start(data.path(), "127.0.0.1:0", &["demo", "--robots", "30"])?;
+    run(
+        data.path(),
+        &["simulate", "--robots", "30", "--ticks", "1200"],
+    )?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
     let mut heard: BTreeMap<(String, u64), usize> = BTreeMap::new();
     // From the very beginning.
     let mut last = "-".to_owned();

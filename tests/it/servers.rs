@@ -131,14 +131,22 @@ fn servers_of_a_person_come_up_stay_up_and_go_down_when_told() -> Result<()> {
         data,
         &[
             &on_them[..],
-            &["simulate", "--robots", "4", "--ticks", "300"],
+            &[
+                "simulate",
+                "--profile",
+                "demo",
+                "--robots",
+                "4",
+                "--for",
+                "1m",
+            ],
         ]
         .concat(),
     )?;
     run(data, &[&on_them[..], &["run", "--until-drained"]].concat())?;
     let read = reconciled(data, &on_them)?;
     // The demo finds them by itself, and goes on with the fleet that is there.
-    run(data, &["demo", "--servers", "--for", "2s", "--robots", "4"])?;
+    run(data, &["demo", "--servers", "--for", "4s", "--robots", "4"])?;
     let (known, more) = (robots(data, &on_them)?.len(), reconciled(data, &on_them)?);
     ensure!(
         known == 4 && more >= read + 4,

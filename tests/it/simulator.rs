@@ -238,7 +238,7 @@ fn the_demo_brings_a_fleet_to_life_goes_on_with_it_and_loses_nothing() -> Result
     let data = tempfile::tempdir()?;
     let mut read = 0;
     for _ in 0..2 {
-        run(data.path(), &["demo", "--for", "2s", "--robots", "5"])?;
+        run(data.path(), &["demo", "--for", "4s", "--robots", "5"])?;
         let before = std::mem::replace(&mut read, reconciled(data.path(), &[])?);
         ensure!(
             read >= before + 5 && robots(data.path(), &[])?.len() == 5,

@@ -1,4 +1,4 @@
-//! `theatre demo`: a simulated fleet on the pipeline, in real time.
+//! `theatre demo`: the fleet of the simulator's profile `demo` on the pipeline, in real time.
 
 use std::time::{Duration, Instant};
 
@@ -8,20 +8,30 @@ use theatre_actors::rules::Micros;
 use theatre_actors::time::Clock;
 
 use super::event_printer::EventPrinter;
-use super::fleet_writer::FleetWriter;
 use super::service::{self, Service, look_further, summary};
+use super::world_writer::WorldWriter;
 use super::{Common, Failure, serving};
 use theatre_config::Config;
-use theatre_simulator::{Faults, TICK_US};
+use theatre_simulator::Faults;
+use theatre_simulator::world::{DAY_US, Network, Profile, Settings};
 use theatre_system::clock::SystemClock;
 
-/// A simulated fleet on the pipeline.
+/// How long the fleet has worked when a person first sees it, microseconds of event time: there is
+/// something to look at, and the first robot is about to draw too much current.
+const BEGUN_AGO_US: i64 = 300_000_000;
+/// How long it works: for ever, as people see it.
+const ENDLESS_US: i64 = 10_000 * DAY_US;
+/// Between two looks at what is due and what has happened.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A simulated fleet on the pipeline: cases that last minutes, and a robot that wears out while you
+/// look.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Stop after this long, such as 60s; absent: until Ctrl-C.
     #[arg(long = "for", value_parser = Micros::parse)]
     run_for: Option<Micros>,
-    /// Robots in the fleet, 10 records a second each.
+    /// Robots in the fleet; each sends a sample a second during its cases.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     robots: u64,
     /// Seed: the same seed gives the same fleet.
@@ -69,19 +79,24 @@ impl Demo {
         let mut service = Service::start_visibly(common, &config)?;
         serving::serve(&mut service, common, Some(Role::Viewer))?;
         let mut event_printer = EventPrinter::begin(&service, false)?;
-        let now = SystemClock.now().0;
-        let mut fleet = FleetWriter::open(
-            &*service.ports.log,
-            service.params.partitions,
-            self.seed,
-            self.robots,
-            &self.faults,
-            now,
-        )?;
-        // While the demo is stopped, event time stops, too: it goes on from the last tick written.
-        let (origin, begun) = (fleet.next, Instant::now());
+        let settings = Settings {
+            robots: self.robots as usize,
+            start_us: SystemClock.now().0 - BEGUN_AGO_US,
+            span_us: ENDLESS_US,
+            ..Settings::of(Profile::Demo, self.seed)
+        };
+        settings.check().map_err(Failure::Usage)?;
+        let network = (self.faults.clone(), Network::default());
+        let (log, partitions) = (service.ports.log.clone(), service.params.partitions);
+        let mut fleet = WorldWriter::open(&*log, partitions, &settings, network)?;
+        // While the demo is stopped, event time stops, too: it goes on from the last step written.
+        let begun = Instant::now();
+        let origin = match fleet.stream.step() {
+            0 => fleet.stream.start_us() + BEGUN_AGO_US,
+            _ => fleet.stream.until_us(),
+        };
         eprintln!(
-            "{} robots, 10 records/s each, seed {}; Ctrl-C stops cleanly",
+            "{} robots, a sample a second in each case, seed {}; lanternport-1 is about to wear out; Ctrl-C stops cleanly",
             self.robots, self.seed
         );
         while !service.is_stopping()
@@ -89,10 +104,15 @@ impl Demo {
                 .run_for
                 .is_none_or(|limit| begun.elapsed() < Duration::from_micros(limit.0.unsigned_abs()))
         {
-            let due = origin + (begun.elapsed().as_micros() / TICK_US as u128) as u64;
-            fleet.advance(due)?;
+            let due = origin + begun.elapsed().as_micros() as i64;
+            if fleet.stream.next_until_us() <= due {
+                while fleet.stream.next_until_us() <= due && !service.is_stopping() {
+                    fleet.advance()?;
+                }
+                fleet.flush()?;
+            }
             event_printer.print_new(&service)?;
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
         eprintln!("stopping: reading what is left, saving, publishing, loading ...");
         service.pipeline.flush(true);
@@ -100,7 +120,7 @@ impl Demo {
         let until = Instant::now() + Duration::from_secs(30);
         while !service.pipeline.is_drained_to(&ends) && Instant::now() < until {
             event_printer.print_new(&service)?;
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
         event_printer.print_new(&service)?;
         summary(&service, &event_printer);
