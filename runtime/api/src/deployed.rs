@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use theatre_actors::control::StandingRules;
 use theatre_actors::ports::{AccessStore, CheckpointStore, Error, EventLog, QueryResult, Role};
 use theatre_actors::time::Clock;
 use theatre_embedded::access::EmbeddedAccess;
@@ -18,6 +19,7 @@ use theatre_star::report::Report;
 use theatre_system::clock::SystemClock;
 use theatre_system::http;
 
+use crate::rule_changes::ForeseenRules;
 use crate::{NewToken, Pace, Parts, ReportSource, Server, Settings, issue, start};
 
 /// A warehouse that answers one report, and counts how often it is asked.

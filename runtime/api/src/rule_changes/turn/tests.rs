@@ -32,10 +32,11 @@ struct NoRules;
 
 impl ForeseenRules for NoRules {
     fn foreseen(&self) -> Result<StandingRules, Error> {
+        let registry = Registry::builtin();
         let base = RuleBase {
             rules: &[],
             needs_approval: false,
-            datasets: Registry::builtin().datasets(),
+            datasets: registry.datasets(),
             windows: None,
         };
         Ok(StandingRules::read(base, None).unwrap())
