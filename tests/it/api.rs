@@ -439,7 +439,8 @@ fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
         data.path(),
         &["simulate", "--robots", "30", "--ticks", "1200"],
     )?;
-    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
+    let anonymous = [("THEATRE__API__ANONYMOUS", "viewer")];
+    let served = Served::configured(data.path(), "127.0.0.1:0", &["run"], &anonymous)?;
     let mut heard: BTreeMap<(String, u64), usize> = BTreeMap::new();
     // From the very beginning.
     let mut last = "-".to_owned();
