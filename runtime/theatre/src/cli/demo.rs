@@ -91,12 +91,15 @@ impl Demo {
         let mut fleet = WorldWriter::open(&*log, partitions, &settings, network)?;
         // While the demo is stopped, event time stops, too: it goes on from the last step written.
         let begun = Instant::now();
-        let origin = match fleet.stream.step() {
-            0 => fleet.stream.start_us() + BEGUN_AGO_US,
-            _ => fleet.stream.until_us(),
+        let (origin, story) = match fleet.stream.step() {
+            0 => (
+                fleet.stream.start_us() + BEGUN_AGO_US,
+                "lanternport-1 is about to wear out",
+            ),
+            _ => (fleet.stream.until_us(), "the fleet goes on"),
         };
         eprintln!(
-            "{} robots, a sample a second in each case, seed {}; lanternport-1 is about to wear out; Ctrl-C stops cleanly",
+            "{} robots, a sample a second in each case, seed {}; {story}; Ctrl-C stops cleanly",
             self.robots, self.seed
         );
         while !service.is_stopping()

@@ -123,7 +123,7 @@ impl EventPrinter {
             format!("{age:.1} s ago")
         };
         eprintln!(
-            "-- {} robots, {rate:.0} records/s, lag {}, saved {saved}, {} lake files, {} warehouse rows, {} windows",
+            "-- {} actors, {rate:.0} records/s, lag {}, saved {saved}, {} lake files, {} warehouse rows, {} windows",
             progress.robots(),
             progress.lag_records(),
             progress.lake_files.load(Ordering::Relaxed),
