@@ -11,6 +11,7 @@ mod dead_letters;
 mod lake;
 mod lake_files;
 mod log;
+mod pages;
 mod schema_source;
 mod store;
 mod warehouse;
@@ -25,6 +26,7 @@ pub use log::{
     Appender, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing,
     Ownership, PollEnd, PollLimit, RecordView, SoleMember,
 };
+pub use pages::{OutputPage, OutputPlace, PageFilter, PageStore};
 pub use schema_source::SchemaSource;
 pub use store::{
     CheckpointStore, CommitOutcome, Cursors, Expiry, Export, LakeCut, OutputFilter,
