@@ -18,7 +18,7 @@ mod warehouse;
 
 use crate::position::Partition;
 
-pub use access::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
+pub use access::{AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken};
 pub use dead_letters::{DeadLetterStore, DeadReplay, PlaceInLog};
 pub use lake::{Lake, LakeBytes, LakeEntry, LakeUpload, attempts_of, is_outdated, outside};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};

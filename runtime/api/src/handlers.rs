@@ -6,6 +6,8 @@ pub(crate) mod alerts;
 pub(crate) mod deployment;
 pub(crate) mod fleet;
 pub(crate) mod outputs;
+pub(crate) mod pages;
+pub(crate) mod procedures;
 pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod windows;
@@ -29,8 +31,6 @@ pub(crate) type Known = web::ReqData<Caller>;
 /// Most items of a page.
 pub(crate) const LIMIT_MAX: usize = 500;
 const LIMIT: usize = 100;
-/// Of so many of the deployment's newest those are looked for that a limited caller may see.
-const LOOKED_AT: usize = 20_000;
 
 /// What lists take.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,6 @@ pub(crate) struct ListQuery {
     pub(crate) after: Option<String>,
     pub(crate) limit: Option<usize>,
     pub(crate) robot: Option<String>,
-    pub(crate) status: Option<String>,
     pub(crate) priority: Option<Priority>,
 }
 
@@ -58,16 +57,6 @@ pub(crate) fn limited(limit: Option<usize>) -> Answer<usize> {
     Err(Problem::bad(format!(
         "limit {limit} is not within 1 to {LIMIT_MAX}"
     )))
-}
-
-/// How many of a list's newest items are read, so that a limited caller has its own although others
-/// have newer ones.
-pub(crate) fn looked_at(caller: &Caller, limit: usize) -> usize {
-    if caller.is_limited() {
-        LOOKED_AT
-    } else {
-        limit
-    }
 }
 
 /// Asks the ports on a thread that may wait.

@@ -10,6 +10,7 @@
 mod access;
 pub mod actions;
 mod body;
+mod cursor;
 #[cfg(test)]
 mod deployed;
 mod events;
@@ -50,7 +51,7 @@ pub use openapi::document as openapi;
 pub use reports::ReportSource;
 pub use server::{Server, start};
 pub use tls::TlsFiles;
-pub use tokens::{NewToken, issue};
+pub use tokens::{NewToken, issue, revoke};
 
 /// What the interface is served from.
 #[derive(Clone)]

@@ -34,6 +34,9 @@ fn looked_at(statement: &mut Statement, filter: &PageFilter) {
         if let Some([robot]) = filter.robots.as_deref() {
             statement.push(" AND robot_id = ").push_bind(stored(robot));
         }
+        if let Some(subject) = filter.subject.as_deref() {
+            statement.push(" AND subject = ").push_bind(stored(subject));
+        }
     }
     if let Some(after) = &filter.after {
         statement.push(format!(" AND ({time}, id, revision) {beyond} ("));

@@ -61,6 +61,15 @@ pub struct OpenCondition {
 /// When the store cannot be read, or a stored state is damaged or of an unknown version; names the
 /// robot.
 pub fn robots(store: &dyn CheckpointStore) -> Result<Vec<ProcessorView>> {
+    let saved = saved_robots(store)?.into_iter();
+    Ok(saved.map(|(view, _)| view).collect())
+}
+
+/// The same, each with when it was saved; 0 where an earlier build has saved it.
+///
+/// # Errors
+/// As [`robots`].
+pub fn saved_robots(store: &dyn CheckpointStore) -> Result<Vec<(ProcessorView, LogTime)>> {
     let mut views = Vec::new();
     for partition in 0..partition_count(store)? {
         for stored in store.processors(partition)? {
@@ -70,15 +79,16 @@ pub fn robots(store: &dyn CheckpointStore) -> Result<Vec<ProcessorView>> {
                 continue;
             }
             let view = ProcessorView::from_state(&stored.processor, &stored.state);
-            views.push(view.map_err(|error| {
+            let view = view.map_err(|error| {
                 Error::Refused(format!(
                     "the state of robot '{}' cannot be read: {error}",
                     stored.processor
                 ))
-            })?);
+            })?;
+            views.push((view, stored.saved_at));
         }
     }
-    views.sort_by(|left, right| left.robot_id.cmp(&right.robot_id));
+    views.sort_by(|(left, _), (right, _)| left.robot_id.cmp(&right.robot_id));
     Ok(views)
 }
 

@@ -32,6 +32,9 @@ impl Question {
         if let (Some([robot]), None) = (filter.robots.as_deref(), filter.changed_since) {
             also(" AND robot_id = ?", robot.clone().into());
         }
+        if let (Some(subject), None) = (&filter.subject, filter.changed_since) {
+            also(" AND subject = ?", subject.clone().into());
+        }
         if let Some(since) = filter.changed_since {
             also(" AND committed_at >= ?", since.0.into());
         } else {
@@ -225,7 +228,15 @@ mod tests {
             changed_since: Some(LogTime(1)),
             ..latest.clone()
         };
-        for (filter, index) in [(latest, "fact_latest"), (changed, "fact_committed")] {
+        let of_subject = PageFilter {
+            subject: Some("case".to_owned()),
+            ..latest.clone()
+        };
+        for (filter, index) in [
+            (latest, "fact_latest"),
+            (changed, "fact_committed"),
+            (of_subject, "fact_subject"),
+        ] {
             let (sql, values) = Question::of(&filter).last(&filter);
             let plan = store
                 .query(
