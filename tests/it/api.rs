@@ -122,6 +122,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/robots", "viewer"),
     ("GET", "/api/v1/robots/{robot}", "viewer"),
     ("GET", "/api/v1/robots/{robot}/signals", "viewer"),
+    ("GET", "/api/v1/robots/{robot}/telemetry", "viewer"),
     ("GET", "/api/v1/procedures", "viewer"),
     ("GET", "/api/v1/procedures/{procedure}", "viewer"),
     ("GET", "/api/v1/alerts", "viewer"),
@@ -169,6 +170,19 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/", ""),
     ("GET", "/assets/{name}", ""),
     ("GET", "/api/openapi.json", ""),
+    ("GET", "/api/v1/analytics/robot-utilization", "viewer"),
+    ("GET", "/api/v1/analytics/outcomes-summary", "viewer"),
+    ("GET", "/api/v1/analytics/procedures-by-category", "viewer"),
+    ("GET", "/api/robots", "viewer"),
+    ("GET", "/api/robots/{robot}", "viewer"),
+    ("GET", "/api/procedures", "viewer"),
+    ("GET", "/api/procedures/{procedure}", "viewer"),
+    ("GET", "/api/outcomes", "viewer"),
+    ("GET", "/api/analytics/robot-utilization", "viewer"),
+    ("GET", "/api/analytics/outcomes-summary", "viewer"),
+    ("GET", "/api/analytics/procedures-by-category", "viewer"),
+    ("GET", "/health", ""),
+    ("GET", "/api/health", ""),
     ("GET", "/livez", ""),
     ("GET", "/readyz", ""),
 ];
@@ -186,9 +200,10 @@ fn is_of_all(method: &str, path: &str) -> bool {
         "facilities",
         "surgeons",
         "models",
+        "analytics",
     ]
     .iter();
-    let is_shown = of_all.any(|folder| below(folder));
+    let is_shown = of_all.any(|folder| below(folder)) || path.starts_with("/api/analytics/");
     is_shown || (below("rules") && is_change)
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn parts(
         store: Arc::new(store),
         access,
         reports: None,
+        lake: None,
         registry: Arc::new(Registry::builtin()),
         topics: BTreeMap::from([topic]),
         rules: Arc::default(),

@@ -10,17 +10,19 @@ pub(crate) mod pages;
 pub(crate) mod procedures;
 pub(crate) mod reports;
 pub(crate) mod rules;
+pub(crate) mod telemetry;
 pub(crate) mod windows;
 
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use theatre_schemas::records::Priority;
 
 use crate::Parts;
 use crate::access::Caller;
+use crate::model::Me;
 use crate::problem::{Answer, Problem};
 use crate::server::State;
 use crate::snapshot::Fleet;
@@ -90,13 +92,15 @@ pub(crate) async fn ready(state: Shared) -> HttpResponse {
     }
 }
 
-pub(crate) async fn me(caller: Known, state: Shared) -> web::Json<Value> {
-    web::Json(json!({
-        "id": caller.id,
-        "role": caller.role,
-        "is_limited": caller.is_limited(),
-        "facilities": caller.limits().facilities(),
-        "anonymous": state.settings.anonymous,
-        "version": env!("CARGO_PKG_VERSION"),
-    }))
+pub(crate) async fn me(caller: Known, state: Shared) -> web::Json<Me> {
+    let facilities = caller.limits().facilities().into_iter();
+    let anonymous = state.settings.anonymous;
+    web::Json(Me {
+        id: caller.id.clone(),
+        role: caller.role.as_str().to_owned(),
+        is_limited: caller.is_limited(),
+        facilities: facilities.map(str::to_owned).collect(),
+        anonymous: anonymous.map(|role| role.as_str().to_owned()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }

@@ -38,7 +38,7 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Lake, Role};
 use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::Clock;
 use theatre_actors::window::WindowPlan;
@@ -64,6 +64,8 @@ pub struct Parts {
     pub access: Arc<dyn AccessStore>,
     /// Where the warehouse's reports are asked; `None`: there is no warehouse.
     pub reports: Option<Arc<dyn ReportSource>>,
+    /// Where rows of telemetry are read; `None`: there is no lake.
+    pub lake: Option<Arc<dyn Lake>>,
     /// Schemas and datasets.
     pub registry: Arc<Registry>,
     /// The input topic of each dataset that records can be sent to.

@@ -1,9 +1,11 @@
 //! What answers look like. Times are texts of RFC 3339 in UTC; a unit stands in the name of a field,
 //! or in a field of its own where signals have different ones.
 
+mod deployment;
 mod outcome;
 mod reports;
 mod robots;
+mod telemetry;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -16,9 +18,11 @@ use theatre_schemas::records::{Alert, Priority, Transition};
 use crate::actions::{Action, Placed};
 use crate::limits;
 
+pub(crate) use deployment::{DeadLetter, LakeStage, Me, Pipeline, PipelinePartition};
 pub(crate) use outcome::Outcome;
 pub(crate) use reports::{ReportColumn, ReportInfo, ReportRows};
 pub(crate) use robots::{Procedure, ProcedureLeg, Robot};
+pub(crate) use telemetry::{MissingRows, TelemetryRow, TelemetryRows};
 
 /// A moment, kept in microseconds UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -107,10 +107,14 @@ fn operation(route: &RouteSpec, schema: Option<Value>, body: Option<Value>) -> V
             })
         })
         .collect();
+    // Paths of the platform before this one stand beside those of the same name.
+    let is_alias = route.path.starts_with("/api/") && !route.path.starts_with("/api/v1/");
+    let alias = (is_alias && route.path != "/api/openapi.json").then_some("alias");
     let id: String = route
         .path
         .split(['/', '{', '}', '-', '.'])
         .filter(|part| !part.is_empty() && !["api", "v1"].contains(part))
+        .chain(alias)
         .collect::<Vec<_>>()
         .join("_");
     let method = route.method.as_str().to_ascii_lowercase();

@@ -2,6 +2,7 @@
 //! check of access and the document of the interface are made of it.
 
 mod actions;
+mod aliases;
 mod limited;
 mod outputs;
 mod reports;
@@ -16,15 +17,15 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
 use crate::model::{
-    Accepted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, Page, Procedure,
-    Robot, Series, Silence, Token,
+    Accepted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, DeadLetter, Me,
+    Page, Pipeline, Procedure, ProcedureLeg, Robot, Series, Silence, TelemetryRows, Token,
 };
 use crate::{events, handlers, ingest, openapi, page};
 
 pub(crate) use limited::is_for_limited;
 use taken::{
-    AFTER, COMMENT, CONDITION, LIMIT, PRIORITY, RECORDS, ROBOT, ROBOT_ID, SIGNAL, TOKEN, path,
-    query, takes,
+    AFTER, CHANGED_AFTER, COMMENT, CONDITION, FROM, LIMIT, PRIORITY, RECORDS, ROBOT, ROBOT_ID,
+    SIGNAL, TOKEN, UNTIL, path, query, takes,
 };
 pub(crate) use taken::{Kind, Parameter, Takes};
 
@@ -113,6 +114,7 @@ pub(crate) fn all() -> Vec<RouteSpec> {
     routes.extend(rules::all());
     routes.extend(reports::all());
     routes.extend(outputs::all());
+    routes.extend(aliases::all());
     routes
 }
 
@@ -165,14 +167,30 @@ fn robots() -> Vec<RouteSpec> {
             viewer,
             "Who the caller is.",
             vec![],
-            Gives::Json(schema::<Value>),
+            Gives::Json(schema::<Me>),
             || asked().to(handlers::me),
         ),
         get(
             "/api/v1/robots",
             viewer,
             "Robots by id.",
-            vec![AFTER, LIMIT, PRIORITY],
+            vec![
+                query(
+                    "facility",
+                    Kind::Text,
+                    "Only those that stand in this facility.",
+                ),
+                query("model", Kind::Text, "Only those of this model."),
+                query(
+                    "status",
+                    Kind::Text,
+                    "Only those with this status of the registry.",
+                ),
+                PRIORITY,
+                CHANGED_AFTER,
+                AFTER,
+                LIMIT,
+            ],
             Gives::Json(schema::<Page<Robot>>),
             || asked().to(handlers::fleet::robots),
         ),
@@ -215,6 +233,37 @@ fn robots() -> Vec<RouteSpec> {
             Gives::Json(schema::<Series>),
             || asked().to(handlers::windows::series),
         ),
+        get(
+            "/api/v1/robots/{robot}/telemetry",
+            viewer,
+            "Rows of telemetry of a short range by event time, from the files of the lake; what these do not have yet is said.",
+            vec![
+                ROBOT_ID,
+                query(
+                    "dataset",
+                    Kind::Text,
+                    "The dataset; needed where several have telemetry.",
+                ),
+                query(
+                    "from",
+                    Kind::Moment,
+                    "First moment (RFC 3339); a minute before the robot's clock unless it is given.",
+                ),
+                query(
+                    "to",
+                    Kind::Moment,
+                    "The moment after the last (RFC 3339), at most ten minutes later; a minute later unless it is given.",
+                ),
+                AFTER,
+                query(
+                    "limit",
+                    Kind::Within(1, handlers::telemetry::ROWS_MAX),
+                    "Most rows, 1 to 2000; 500 unless it is given.",
+                ),
+            ],
+            Gives::Json(schema::<TelemetryRows>),
+            || asked().to(handlers::telemetry::rows),
+        ),
     ]
 }
 
@@ -224,37 +273,47 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
         get(
             "/api/v1/procedures",
             viewer,
-            "Procedures that are remembered, the latest first.",
+            "Procedures of which a step was reported, those that changed last first.",
             vec![
                 ROBOT,
+                query(
+                    "facility",
+                    Kind::Text,
+                    "Only on robots that stand in this facility now.",
+                ),
+                query("category", Kind::Text, "Only of this category."),
+                query("surgeon", Kind::Text, "Only of this surgeon, by pseudonym."),
                 query("status", Kind::Text, "Only those with this status."),
+                FROM,
+                UNTIL,
+                CHANGED_AFTER,
                 AFTER,
                 LIMIT,
             ],
             Gives::Json(schema::<Page<Procedure>>),
-            || asked().to(handlers::fleet::procedures),
+            || asked().to(handlers::procedures::list),
         ),
         get(
             "/api/v1/procedures/{procedure}",
             viewer,
-            "One procedure, with a leg on each robot that it was on.",
+            "One procedure: a leg on each robot that it was on, with its phases, its outcome and all revisions of that.",
             vec![path("procedure", "Id of the procedure.")],
-            Gives::Json(schema::<Page<Procedure>>),
-            || asked().to(handlers::fleet::procedure),
+            Gives::Json(schema::<Page<ProcedureLeg>>),
+            || asked().to(handlers::procedures::one),
         ),
         get(
             "/api/v1/alerts",
             viewer,
             "Conditions that are open, the gravest first.",
-            vec![ROBOT, PRIORITY, LIMIT],
+            vec![ROBOT, PRIORITY, AFTER, LIMIT],
             Gives::Json(schema::<Page<Condition>>),
             || asked().to(handlers::alerts::open),
         ),
         get(
             "/api/v1/alerts/transitions",
             viewer,
-            "Transitions of conditions, the newest first.",
-            vec![ROBOT, LIMIT],
+            "Transitions of conditions, the latest first.",
+            vec![ROBOT, FROM, UNTIL, CHANGED_AFTER, AFTER, LIMIT],
             Gives::Json(schema::<Page<AlertTransition>>),
             || asked().to(handlers::alerts::transitions),
         ),
@@ -293,7 +352,7 @@ fn deployment() -> Vec<RouteSpec> {
             viewer,
             "Where partitions and files stand.",
             vec![],
-            Gives::Json(schema::<Value>),
+            Gives::Json(schema::<Pipeline>),
             || asked().to(handlers::deployment::pipeline),
         ),
         get(
@@ -316,8 +375,18 @@ fn deployment() -> Vec<RouteSpec> {
             "/api/v1/dead-letters",
             Some(Role::Engineer),
             "Records that could not be applied, the newest first.",
-            vec![LIMIT],
-            Gives::Json(schema::<Page<Value>>),
+            vec![
+                ROBOT,
+                query(
+                    "reason",
+                    Kind::OneOf(handlers::deployment::REASONS),
+                    "Only for this reason.",
+                ),
+                query("topic", Kind::Text, "Only of this input topic."),
+                AFTER,
+                LIMIT,
+            ],
+            Gives::Json(schema::<Page<DeadLetter>>),
             || asked().to(handlers::deployment::dead_letters),
         ),
         get(
@@ -332,7 +401,21 @@ fn deployment() -> Vec<RouteSpec> {
             "/api/v1/audit",
             Some(Role::Admin),
             "The audit trail, the newest entry first.",
-            vec![LIMIT],
+            vec![
+                query(
+                    "who",
+                    Kind::Text,
+                    "Only by this token or subject, or by `command line`.",
+                ),
+                query(
+                    "action",
+                    Kind::Text,
+                    "Only this action, such as `token.create`, or with a dot at its end all that begin so: `token.`.",
+                ),
+                query("target", Kind::Text, "Only to this."),
+                AFTER,
+                LIMIT,
+            ],
             Gives::Json(schema::<Page<Audit>>),
             || asked().to(handlers::admin::audit),
         ),

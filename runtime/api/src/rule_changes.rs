@@ -107,9 +107,8 @@ pub fn append_after(
 
 /// The rule as it holds before a change, as JSON; `None` where there is none.
 fn before(change: &RuleChange, standing: &StandingRules) -> Option<String> {
-    let is_it = |(rule, _): &(&RuleSpec, bool)| {
-        rule.id == change.rule_id && rule.shadow == change.shadow
-    };
+    let is_it =
+        |(rule, _): &(&RuleSpec, bool)| rule.id == change.rule_id && rule.shadow == change.shadow;
     let (rule, is_enabled) = standing.known().find(is_it)?;
     Some(json!({"rule": rule, "is_enabled": is_enabled}).to_string())
 }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use theatre_actors::ports::{CheckpointStore, Result};
+use theatre_actors::position::Partition;
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::{Clock, LogTime};
+use theatre_queries::SavedRobot;
 
 /// Robots are read again once they are so old, microseconds.
 const RENEWED_US: i64 = 500_000;
@@ -27,12 +29,22 @@ pub(crate) struct Fleet {
     read_at: LogTime,
     /// By id.
     pub(crate) robots: Vec<ProcessorView>,
-    /// When each of them was saved, in the same order.
-    saved_at: Vec<LogTime>,
+    /// Where and when each of them was saved, in the same order.
+    saved: Vec<(Partition, LogTime)>,
+}
+
+/// A robot with where and when it was saved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Saved<'a> {
+    pub(crate) view: &'a ProcessorView,
+    /// Where it is at home.
+    pub(crate) partition: Partition,
+    /// 0 where an earlier build has saved it.
+    pub(crate) saved_at: LogTime,
 }
 
 /// What is read of a store.
-type Read = (Option<LogTime>, Vec<(ProcessorView, LogTime)>);
+type Read = (Option<LogTime>, Vec<SavedRobot>);
 
 fn read(store: &dyn CheckpointStore) -> Result<Read> {
     // The time is asked first: what is saved after it counts as a change.
@@ -48,9 +60,14 @@ impl Fleet {
         place.ok().map(|place| &self.robots[place])
     }
 
-    /// All robots, each with when it was saved.
-    pub(crate) fn saved(&self) -> impl Iterator<Item = (&ProcessorView, LogTime)> {
-        self.robots.iter().zip(self.saved_at.iter().copied())
+    /// All robots by id, each with where and when it was saved.
+    pub(crate) fn saved(&self) -> impl Iterator<Item = Saved<'_>> {
+        let saved = self.robots.iter().zip(&self.saved);
+        saved.map(|(view, (partition, saved_at))| Saved {
+            view,
+            partition: *partition,
+            saved_at: *saved_at,
+        })
     }
 }
 
@@ -110,11 +127,7 @@ impl Snapshot {
         }
     }
 
-    fn keep_by(
-        &self,
-        clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Read>,
-    ) -> Result<()> {
+    fn keep_by(&self, clock: &dyn Clock, read: impl FnOnce() -> Result<Read>) -> Result<()> {
         let now = clock.now();
         let is_asked = is_within(self.asked_at.load(Ordering::Acquire), now, PAUSE_US);
         if !is_asked || self.younger_than(RENEWED_US, now).is_some() {
@@ -135,19 +148,16 @@ impl Snapshot {
         is_within(fleet.read_at.0, now, age_max).then(|| fleet.clone())
     }
 
-    fn renew(
-        &self,
-        clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Read>,
-    ) -> Result<Arc<Fleet>> {
+    fn renew(&self, clock: &dyn Clock, read: impl FnOnce() -> Result<Read>) -> Result<Arc<Fleet>> {
         let read_at = clock.now();
         let (as_of, saved) = read()?;
-        let (robots, saved_at) = saved.into_iter().unzip();
+        let parts = |robot: SavedRobot| (robot.view, (robot.partition, robot.saved_at));
+        let (robots, saved) = saved.into_iter().map(parts).unzip();
         let fleet = Arc::new(Fleet {
             as_of: as_of.unwrap_or(read_at),
             read_at,
             robots,
-            saved_at,
+            saved,
         });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(fleet.clone());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Lake, Role};
 use theatre_api::{Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
@@ -23,6 +23,8 @@ pub struct ApiPorts {
     pub access: Arc<dyn AccessStore>,
     /// Where the warehouse's reports are asked; `None`: there is none.
     pub reports: Option<Arc<dyn ReportSource>>,
+    /// Where rows of telemetry are read; `None`: there is no lake.
+    pub lake: Option<Arc<dyn Lake>>,
 }
 
 /// Starts the interface as configured; `anonymous` is what callers without a token may do where the
@@ -45,6 +47,7 @@ pub fn start(
         store: ports.store,
         access: ports.access,
         reports: ports.reports,
+        lake: ports.lake,
         topics: topics(config, &registry),
         registry,
         rules: Arc::new(config.rule_specs()?),

@@ -13,7 +13,14 @@ use crate::model::{AlertTransition, Condition, ConditionHistory, Page};
 use crate::problem::{Answer, Problem};
 
 /// The place of an open condition in the list: by priority, moment, robot, and what it is of.
-type Standing = (Priority, i64, String, String, Option<String>, Option<String>);
+type Standing = (
+    Priority,
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+);
 
 fn standing(condition: &Condition) -> Standing {
     let of = condition;
@@ -52,7 +59,9 @@ pub(crate) async fn open(
     items.sort_by_cached_key(standing);
     let next = (items.len() > limit).then(|| {
         items.truncate(limit);
-        items.last().map(|last| cursor::seal(&list, &standing(last)))
+        items
+            .last()
+            .map(|last| cursor::seal(&list, &standing(last)))
     });
     Ok(Json(Page {
         items,
@@ -66,7 +75,9 @@ pub(crate) async fn transitions(
     caller: Known,
     state: Shared,
 ) -> Answer<Json<Page<AlertTransition>>> {
-    let mut wanted = query.into_inner().wanted("transitions", OutputKind::Alert)?;
+    let mut wanted = query
+        .into_inner()
+        .wanted("transitions", OutputKind::Alert)?;
     wanted.every_revision = true;
     let caller = caller.into_inner();
     let page = ask(&state, move |parts| {

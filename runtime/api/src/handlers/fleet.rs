@@ -3,8 +3,6 @@
 use actix_web::web::{Json, Path, Query};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use theatre_actors::processor::ProcessorView;
-use theatre_actors::time::LogTime;
 use theatre_schemas::records::Priority;
 
 use super::outputs::given;
@@ -13,11 +11,13 @@ use super::{Known, Shared, fleet_of, limited};
 use crate::cursor;
 use crate::model::{Page, Robot, Time};
 use crate::problem::{Answer, Problem};
+use crate::snapshot::Saved;
 
 /// Which robots are wanted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RobotQuery {
+    #[serde(alias = "facility_id")]
     facility: Option<String>,
     model: Option<String>,
     status: Option<String>,
@@ -54,7 +54,8 @@ pub(crate) async fn robots(
     let is = |wanted: &Option<String>, known: Option<&str>| {
         wanted.is_none() || wanted.as_deref() == known
     };
-    let wanted = |(view, saved_at): &(&ProcessorView, LogTime)| {
+    let wanted = |saved: &Saved<'_>| {
+        let view = saved.view;
         let open = |priority| view.conditions.iter().any(|open| open.priority == priority);
         let record = &view.record;
         after.as_ref().is_none_or(|after| view.robot_id > *after)
@@ -63,10 +64,10 @@ pub(crate) async fn robots(
             && is(&query.facility, record.facility_id.as_deref())
             && is(&query.model, record.robot_model.as_deref())
             && is(&query.status, Some(&record.status))
-            && changed_after.is_none_or(|moment| *saved_at >= since(moment))
+            && changed_after.is_none_or(|moment| saved.saved_at >= since(moment))
     };
     let found = fleet.saved().filter(wanted).take(limit + 1);
-    let mut items: Vec<Robot> = found.map(|(view, saved)| Robot::of(view, saved)).collect();
+    let mut items: Vec<Robot> = found.map(Robot::from).collect();
     let next = (items.len() > limit).then(|| {
         items.truncate(limit);
         items.last().map(|last| cursor::seal(&list, &last.robot_id))
@@ -84,11 +85,11 @@ pub(crate) async fn robot(
     state: Shared,
 ) -> Answer<Json<RobotThen>> {
     let fleet = fleet_of(&state).await?;
-    let is_it = |(view, _): &(&ProcessorView, LogTime)| view.robot_id == *robot;
+    let is_it = |saved: &Saved<'_>| saved.view.robot_id == *robot;
     let found = fleet.saved().filter(|_| caller.may(&robot)).find(is_it);
-    let (view, saved) = found.ok_or_else(|| Problem::missing("robot", &robot))?;
+    let saved = found.ok_or_else(|| Problem::missing("robot", &robot))?;
     Ok(Json(RobotThen {
-        robot: Robot::of(view, saved),
+        robot: Robot::from(saved),
         as_of: fleet.as_of.into(),
     }))
 }

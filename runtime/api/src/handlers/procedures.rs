@@ -27,8 +27,10 @@ const OF_ONE: usize = 2_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProcedureQuery {
+    #[serde(alias = "robot_id")]
     robot: Option<String>,
     facility: Option<String>,
+    category: Option<String>,
     surgeon: Option<String>,
     status: Option<String>,
     from: Option<String>,
@@ -56,20 +58,24 @@ pub(crate) async fn list(
         from: given("from", query.from.as_deref())?,
         until: given("until", query.until.as_deref())?,
         changed_after: given("changed_after", query.changed_after.as_deref())?,
-        also: format!("{:?} {:?} {:?}", query.facility, query.surgeon, query.status),
+        also: format!(
+            "{:?} {:?} {:?} {:?}",
+            query.facility, query.category, query.surgeon, query.status
+        ),
         after: query.after,
         ..Wanted::latest("procedures", OutputKind::Procedure, limited(query.limit)?)
     };
-    let (surgeon, status) = (query.surgeon, query.status);
+    let (surgeon, status, category) = (query.surgeon, query.status, query.category);
     let caller = caller.into_inner();
     let page = ask(&state, move |parts| {
         let is_kept = |stored: &StoredOutput| {
             let state = read(&stored.output)?;
-            let is_of = surgeon.is_none() || state.surgeon_id == surgeon;
+            let is_of = (surgeon.is_none() || state.surgeon_id == surgeon)
+                && (category.is_none() || state.category == category);
             let is_so = (status.as_ref()).is_none_or(|it| *it == state.status.replace('_', " "));
             Ok(is_of && is_so)
         };
-        let is_filtered = surgeon.is_some() || status.is_some();
+        let is_filtered = surgeon.is_some() || status.is_some() || category.is_some();
         let kept: Option<&dyn Fn(&StoredOutput) -> Answer<bool>> =
             if is_filtered { Some(&is_kept) } else { None };
         let found = wanted.gather(parts, &caller, kept)?;
@@ -77,7 +83,10 @@ pub(crate) async fn list(
             let mut shown = shown(&stored.output, &fleet)?;
             if shown.outcome.is_none() && shown.ended_at.is_some() {
                 let of_case = outcomes(parts, &stored.output.subject, &found.seen, &caller)?;
-                shown.outcome = of_case.get(&stored.output.id).and_then(|it| it.last()).cloned();
+                shown.outcome = of_case
+                    .get(&stored.output.id)
+                    .and_then(|it| it.last())
+                    .cloned();
             }
             Ok(shown)
         };
@@ -123,7 +132,9 @@ fn of_case(
     };
     let found = parts.store.output_page(&filter)?.outputs.into_iter();
     let outputs = found.map(|stored| stored.output);
-    Ok(outputs.filter(|output| caller.may(&output.robot_id)).collect())
+    Ok(outputs
+        .filter(|output| caller.may(&output.robot_id))
+        .collect())
 }
 
 /// Outcomes of a procedure by leg, the first revision first.
@@ -172,7 +183,9 @@ pub(crate) async fn one(
             if procedure.outcome.is_none() {
                 procedure.outcome = outcome_revisions.last().cloned();
             }
-            let of_leg = phases.iter().filter(|phase| phase["leg_id"] == output.id.as_str());
+            let of_leg = phases
+                .iter()
+                .filter(|phase| phase["leg_id"] == output.id.as_str());
             legs.push(ProcedureLeg {
                 procedure,
                 phases: of_leg.cloned().collect(),
@@ -190,7 +203,10 @@ pub(crate) async fn one(
                 outcome_revisions,
             });
         }
-        let robots = fleet.robots.iter().filter(|view| caller.may(&view.robot_id));
+        let robots = fleet
+            .robots
+            .iter()
+            .filter(|view| caller.may(&view.robot_id));
         let remembered = robots.flat_map(|view| &view.procedures);
         for view in remembered.filter(|view| view.procedure_id == id) {
             let is_shown = |leg: &ProcedureLeg| leg.procedure.robot_id == view.robot_id;

@@ -10,6 +10,7 @@ use theatre_actors::rules::RuleSpec;
 
 use super::actions::Said;
 use super::admin::address;
+use super::pages::now;
 use super::{Known, Shared, ask};
 use crate::actions::text;
 use crate::body::Object;
@@ -53,8 +54,7 @@ pub(super) fn standing(parts: &Parts) -> Answer<StandingRules> {
 }
 
 pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
-    let as_of = state.parts.clock.now();
-    let standing = ask(&state, standing).await?;
+    let (as_of, standing) = ask(&state, |parts| Ok((now(parts)?, standing(parts)?))).await?;
     let shown = |rule: &RuleSpec, is_enabled: bool, refused: Option<&str>| {
         let waits =
             |change: &&RuleChange| (&change.rule_id, change.shadow) == (&rule.id, rule.shadow);
@@ -76,13 +76,12 @@ pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
     Ok(Json(Page {
         items: known.chain(refused).collect(),
         next: None,
-        as_of: as_of.into(),
+        as_of,
     }))
 }
 
 pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Value>>> {
-    let as_of = state.parts.clock.now();
-    let standing = ask(&state, standing).await?;
+    let (as_of, standing) = ask(&state, |parts| Ok((now(parts)?, standing(parts)?))).await?;
     let shown = |change: &RuleChange| {
         let mut shown = json!(change);
         let fate = standing.fate(change);
@@ -93,7 +92,7 @@ pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Value>>> {
     Ok(Json(Page {
         items: standing.changes().iter().rev().map(shown).collect(),
         next: None,
-        as_of: as_of.into(),
+        as_of,
     }))
 }
 

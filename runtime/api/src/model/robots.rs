@@ -4,12 +4,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
-use theatre_actors::time::LogTime;
+use theatre_actors::processor::{ConditionView, ProcedureView};
 use theatre_schemas::records::{Priority, ProcedureState};
 
 use super::{Condition, Outcome, Time};
 use crate::rows;
+use crate::snapshot::Saved;
 
 /// A robot.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -74,8 +74,9 @@ pub(crate) struct OpenConditions {
     pub(crate) low: u64,
 }
 
-impl Robot {
-    pub(crate) fn of(view: &ProcessorView, saved_at: LogTime) -> Self {
+impl From<Saved<'_>> for Robot {
+    fn from(saved: Saved<'_>) -> Self {
+        let Saved { view, saved_at, .. } = saved;
         let condition = |condition: &ConditionView| Condition::of(&view.robot_id, condition);
         let mut conditions: Vec<Condition> = view.conditions.iter().map(condition).collect();
         conditions.sort_by_key(|condition| (condition.priority, condition.raised_at));

@@ -12,6 +12,7 @@ const ROUTES: &[(Method, &str)] = &[
     (Method::GET, "/api/v1/robots"),
     (Method::GET, "/api/v1/robots/{robot}"),
     (Method::GET, "/api/v1/robots/{robot}/signals"),
+    (Method::GET, "/api/v1/robots/{robot}/telemetry"),
     (Method::GET, "/api/v1/procedures"),
     (Method::GET, "/api/v1/procedures/{procedure}"),
     (Method::GET, "/api/v1/outcomes"),
@@ -34,6 +35,11 @@ const ROUTES: &[(Method, &str)] = &[
     (Method::POST, "/api/v1/datasets/{dataset}/records"),
     (Method::GET, "/api/v1/events"),
     (Method::GET, "/api/v1/dead-letters"),
+    (Method::GET, "/api/robots"),
+    (Method::GET, "/api/robots/{robot}"),
+    (Method::GET, "/api/procedures"),
+    (Method::GET, "/api/procedures/{procedure}"),
+    (Method::GET, "/api/outcomes"),
 ];
 
 /// Whether a route is for such a caller, too.

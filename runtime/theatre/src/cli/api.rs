@@ -47,6 +47,11 @@ impl Api {
             access: adapters.access()?,
             // An embedded warehouse is that of a process which loads it.
             reports: Reports::of(config, &place.dir).filter(|_| config.warehouse.url.is_some()),
+            // So is an embedded lake.
+            lake: match config.lake.enabled && config.lake.url.is_some() {
+                true => Some(adapters.lake()?),
+                false => None,
+            },
         };
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -28,6 +28,7 @@ pub(super) fn serve(
         store: service.ports.store.clone(),
         access: Adapters::new(config, &dir, Access::Write)?.access()?,
         reports: Reports::of(config, &dir),
+        lake: config.lake.enabled.then(|| service.ports.lake.clone()),
     };
     if config.store.url.is_none() {
         // This process has the lock of the directory: those that began them have ended.

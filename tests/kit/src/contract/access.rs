@@ -1,7 +1,9 @@
 //! What every access store does.
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::ports::{AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken};
+use theatre_actors::ports::{
+    AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken,
+};
 use theatre_actors::time::LogTime;
 
 fn entry(action: &str, target: &str) -> AuditEntry {
@@ -88,7 +90,13 @@ fn tokens(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
     let found = of(all.clone())?;
     let shown: Vec<&str> = found.iter().map(|(_, shown)| &**shown).collect();
     ensure!(
-        shown == ["alert.close c", "token.revoke a", "token.create b", "token.create a"],
+        shown
+            == [
+                "alert.close c",
+                "token.revoke a",
+                "token.create b",
+                "token.create a"
+            ],
         "{found:?}"
     );
     for (filter, wanted) in [
