@@ -163,6 +163,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/events", "viewer"),
     ("POST", "/api/v1/datasets/{dataset}/records", "operator"),
     ("GET", "/api/v1/dead-letters", "engineer"),
+    ("POST", "/api/v1/dead-letters/replays", "engineer"),
     ("GET", "/api/v1/tokens", "admin"),
     ("POST", "/api/v1/tokens", "admin"),
     ("DELETE", "/api/v1/tokens/{token}", "admin"),
@@ -204,7 +205,7 @@ fn is_of_all(method: &str, path: &str) -> bool {
     ]
     .iter();
     let is_shown = of_all.any(|folder| below(folder)) || path.starts_with("/api/analytics/");
-    is_shown || (below("rules") && is_change)
+    is_shown || (below("rules") && is_change) || below("dead-letters/")
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub(crate) fn parts(
         access,
         reports: None,
         lake: None,
+        letters: None,
         registry: Arc::new(Registry::builtin()),
         topics: BTreeMap::from([topic]),
         rules: Arc::default(),

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod alerts;
 pub(crate) mod deployment;
 pub(crate) mod fleet;
+pub(crate) mod letters;
 pub(crate) mod outputs;
 pub(crate) mod pages;
 pub(crate) mod procedures;

@@ -18,6 +18,7 @@ mod handlers;
 mod hosts;
 mod ingest;
 mod keyed;
+mod letters;
 mod limits;
 mod model;
 mod oidc;
@@ -45,6 +46,7 @@ use theatre_actors::window::WindowPlan;
 use theatre_schemas::registry::Registry;
 
 pub use body::Pace;
+pub use letters::{LetterFate, LetterReplays, LetterReport};
 pub use limits::split as robots_and_facilities;
 pub use oidc::Oidc;
 pub use openapi::document as openapi;
@@ -66,6 +68,8 @@ pub struct Parts {
     pub reports: Option<Arc<dyn ReportSource>>,
     /// Where rows of telemetry are read; `None`: there is no lake.
     pub lake: Option<Arc<dyn Lake>>,
+    /// What sends records of dead letters again; `None`: this process cannot.
+    pub letters: Option<Arc<dyn LetterReplays>>,
     /// Schemas and datasets.
     pub registry: Arc<Registry>,
     /// The input topic of each dataset that records can be sent to.

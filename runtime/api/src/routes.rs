@@ -16,6 +16,7 @@ use serde_json::Value;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
+use crate::handlers::letters::{ReplayWish, Replayed};
 use crate::model::{
     Accepted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, DeadLetter, Me,
     Page, Pipeline, Procedure, ProcedureLeg, Robot, Series, Silence, TelemetryRows, Token,
@@ -389,6 +390,19 @@ fn deployment() -> Vec<RouteSpec> {
             Gives::Json(schema::<Page<DeadLetter>>),
             || asked().to(handlers::deployment::dead_letters),
         ),
+        RouteSpec {
+            method: Method::POST,
+            path: "/api/v1/dead-letters/replays",
+            role: Some(Role::Engineer),
+            summary: "Appends the records of dead letters again to the topics that they came from, once what was wrong is mended; with `dry_run` it is only said what would become of each. What was sent is not sent again.",
+            parameters: vec![],
+            takes: Some(takes::<ReplayWish>(
+                "{\"letters\": [{\"partition\": 0, \"number\": 1}, ...], \"dry_run\": false}: 1 to 100 of them.",
+            )),
+            status: 200,
+            gives: Gives::Json(schema::<Replayed>),
+            handler: || web::post().to(handlers::letters::replay),
+        },
         get(
             "/api/v1/tokens",
             Some(Role::Admin),

@@ -64,6 +64,7 @@ pub(crate) struct State {
     pub(crate) quota: Option<Quota>,
     pub(crate) listeners: Permits,
     pub(crate) telemetry: Permits,
+    pub(crate) letters: Permits,
     stopping: AtomicBool,
 }
 
@@ -107,6 +108,7 @@ pub fn start(
         quota: (settings.records_per_second > 0).then(|| Quota::new(settings.records_per_second)),
         listeners: Permits::new(settings.listeners),
         telemetry: Permits::shared(TELEMETRY_READS),
+        letters: Permits::shared(1),
         issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
         parts,
         settings,

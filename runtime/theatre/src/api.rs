@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Lake, Role};
-use theatre_api::{Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
+use theatre_api::{LetterReplays, Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
@@ -25,6 +25,8 @@ pub struct ApiPorts {
     pub reports: Option<Arc<dyn ReportSource>>,
     /// Where rows of telemetry are read; `None`: there is no lake.
     pub lake: Option<Arc<dyn Lake>>,
+    /// What sends records of dead letters again; `None`: this process cannot.
+    pub letters: Option<Arc<dyn LetterReplays>>,
 }
 
 /// Starts the interface as configured; `anonymous` is what callers without a token may do where the
@@ -48,6 +50,7 @@ pub fn start(
         access: ports.access,
         reports: ports.reports,
         lake: ports.lake,
+        letters: ports.letters,
         topics: topics(config, &registry),
         registry,
         rules: Arc::new(config.rule_specs()?),

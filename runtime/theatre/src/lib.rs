@@ -13,6 +13,7 @@ pub mod api;
 pub mod cli;
 pub mod doctor;
 pub mod gate;
+mod letters;
 mod reports;
 pub mod top;
 mod traces;
