@@ -41,6 +41,7 @@ pub(crate) struct Deployed {
     pub(crate) server: Server,
     pub(crate) access: Arc<EmbeddedAccess>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn CheckpointStore>,
     reports: Arc<OneReport>,
     _folder: tempfile::TempDir,
 }
@@ -103,12 +104,14 @@ impl Deployed {
             oidc: None,
         };
         change(&mut settings);
+        let store = parts.store.clone();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = start(listener, parts, settings).unwrap();
         Self {
             server,
             access,
             clock,
+            store,
             reports,
             _folder: folder,
         }

@@ -1,6 +1,9 @@
 //! Lists of outputs by pages: what held when the first page was asked for, from the latest to the
 //! beginning of what the store keeps, or what was committed since another answer.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{OutputPlace, PageFilter, StoredOutput};
