@@ -5,6 +5,7 @@ mod deployment;
 mod outcome;
 mod reports;
 mod robots;
+mod rules;
 mod telemetry;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -22,6 +23,7 @@ pub(crate) use deployment::{DeadLetter, LakeStage, Me, Pipeline, PipelinePartiti
 pub(crate) use outcome::Outcome;
 pub(crate) use reports::{ReportColumn, ReportInfo, ReportRows};
 pub(crate) use robots::{Procedure, ProcedureLeg, Robot};
+pub(crate) use rules::{Change, ChangeAccepted, Rule};
 pub(crate) use telemetry::{MissingRows, TelemetryRow, TelemetryRows};
 
 /// A moment, kept in microseconds UTC.
@@ -391,8 +393,25 @@ pub(crate) struct RejectedRecord {
     /// Its number in the body, from 0.
     pub(crate) index: u64,
     /// What is wrong with it.
-    #[schemars(with = "Vec<serde_json::Value>")]
+    #[schemars(schema_with = "faults")]
     pub(crate) faults: Vec<theatre_schemas::encode::Fault>,
+}
+
+fn faults(_: &mut SchemaGenerator) -> Schema {
+    let text = |doc: &str| serde_json::json!({"type": "string", "description": doc});
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["pointer", "expected", "found"],
+            "properties": {
+                "pointer": text("JSON pointer (RFC 6901) to the value."),
+                "expected": text("What was expected there."),
+                "found": text("What is there, shortened, without personal data."),
+                "unit": text("The unit that a number is expected in."),
+            },
+        },
+    })
 }
 
 /// An action that was appended to the log. It counts once the pipeline has read it.
