@@ -23,12 +23,7 @@ pub(crate) struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<String>,
     #[serde(flatten)]
-    #[schemars(schema_with = "more")]
     pub(crate) rule: Map<String, Value>,
-}
-
-fn more(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object"})
 }
 
 impl Rule {
