@@ -22,7 +22,8 @@ const LETTERS_MAX: usize = 100;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReplayWish {
-    letters: Vec<LetterPlace>,
+    #[schemars(with = "Vec<LetterPlace>")]
+    letters: Vec<Object<LetterPlace>>,
     #[serde(default)]
     dry_run: bool,
 }
@@ -62,6 +63,7 @@ pub(crate) async fn replay(
             "this process cannot read what is in dead letters, since it has no pseudonym_key_file: set it, or ask a process of the pipeline",
         ));
     };
+    let letters: Vec<LetterPlace> = letters.iter().map(|it| it.0).collect();
     let chosen: Vec<(u32, u64)> = letters.iter().map(|it| (it.partition, it.number)).collect();
     let permit = state.letters.take(&caller.id).map_err(|_| {
         let why = "records of dead letters are sent again by another request at the moment";

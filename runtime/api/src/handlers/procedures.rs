@@ -68,7 +68,7 @@ pub(crate) async fn list(
     let (surgeon, status, category) = (query.surgeon, query.status, query.category);
     let caller = caller.into_inner();
     let page = ask(&state, move |parts| {
-        let is_kept = |stored: &StoredOutput| {
+        let is_kept = |stored: &StoredOutput| -> Answer<bool> {
             let state = read(&stored.output)?;
             let is_of = (surgeon.is_none() || state.surgeon_id == surgeon)
                 && (category.is_none() || state.category == category);
@@ -79,7 +79,7 @@ pub(crate) async fn list(
         let kept: Option<&dyn Fn(&StoredOutput) -> Answer<bool>> =
             if is_filtered { Some(&is_kept) } else { None };
         let found = wanted.gather(parts, &caller, kept)?;
-        let shown = |stored: &StoredOutput| {
+        let shown = |stored: &StoredOutput| -> Answer<Procedure> {
             let mut shown = shown(&stored.output, &fleet)?;
             if shown.outcome.is_none() && shown.ended_at.is_some() {
                 let of_case = outcomes(parts, &stored.output.subject, &found.seen, &caller)?;

@@ -44,7 +44,10 @@ impl Question {
             );
             also(
                 " AND event_time <= ?",
-                filter.until.map_or(i64::MAX, |until| until - 1).into(),
+                filter
+                    .until
+                    .map_or(i64::MAX, |until| until.saturating_sub(1))
+                    .into(),
             );
         }
         if let Some(after) = &filter.after {
@@ -77,7 +80,7 @@ impl Question {
     /// The rows that are wanted of those that are looked at.
     fn wanted(mut self, filter: &PageFilter) -> (String, Vec<Value>) {
         let look_at = self.value(filter.look_at as i64);
-        let seen = self.value(json(&filter.seen));
+        let seen = self.value(serde_json::json!(filter.seen).to_string());
         let is_seen = |row: &str| {
             format!(
                 "{row}.sequence <= coalesce(json_extract(?{seen}, '$[' || {row}.partition || ']'), 0)"
@@ -97,7 +100,7 @@ impl Question {
             ));
         }
         if let Some(robots) = &filter.robots {
-            let robots = self.value(json(robots));
+            let robots = self.value(serde_json::json!(robots).to_string());
             sql.push_str(&format!(
                 " AND here.robot_id IN (SELECT value FROM json_each(?{robots}))"
             ));
@@ -108,7 +111,11 @@ impl Question {
         }
         if filter.changed_since.is_some() {
             let from = self.value(filter.from.unwrap_or(i64::MIN));
-            let until = self.value(filter.until.map_or(i64::MAX, |until| until - 1));
+            let until = self.value(
+                filter
+                    .until
+                    .map_or(i64::MAX, |until| until.saturating_sub(1)),
+            );
             sql.push_str(&format!(
                 " AND here.event_time BETWEEN ?{from} AND ?{until}"
             ));
@@ -137,10 +144,6 @@ impl Question {
         );
         (sql, self.values)
     }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::json!(value).to_string()
 }
 
 fn place(row: &Row<'_>) -> rusqlite::Result<OutputPlace> {
