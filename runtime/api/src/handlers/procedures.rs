@@ -192,7 +192,7 @@ pub(crate) async fn one(
                 outcome_revisions,
             });
         }
-        // An earlier build told the outcome only.
+        // Of an earlier build nothing but the outcome is there.
         for (leg_id, outcome_revisions) in outcomes {
             let Some(last) = outcome_revisions.last() else {
                 continue;
