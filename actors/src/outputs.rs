@@ -301,7 +301,7 @@ pub enum DeadReason {
 
 impl DeadReason {
     /// The name used in tables, metrics and published records.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadFrame => "bad_frame",
             Self::UnknownSchema => "unknown_schema",

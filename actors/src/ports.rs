@@ -11,13 +11,14 @@ mod dead_letters;
 mod lake;
 mod lake_files;
 mod log;
+mod pages;
 mod schema_source;
 mod store;
 mod warehouse;
 
 use crate::position::Partition;
 
-pub use access::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
+pub use access::{AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken};
 pub use dead_letters::{DeadLetterStore, DeadReplay, PlaceInLog};
 pub use lake::{Lake, LakeBytes, LakeEntry, LakeUpload, attempts_of, is_outdated, outside};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
@@ -25,6 +26,7 @@ pub use log::{
     Appender, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing,
     Ownership, PollEnd, PollLimit, RecordView, SoleMember,
 };
+pub use pages::{OutputPage, OutputPlace, PageFilter, PageStore};
 pub use schema_source::SchemaSource;
 pub use store::{
     CheckpointStore, CommitOutcome, Cursors, Expiry, Export, LakeCut, OutputFilter,

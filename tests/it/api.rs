@@ -122,6 +122,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/robots", "viewer"),
     ("GET", "/api/v1/robots/{robot}", "viewer"),
     ("GET", "/api/v1/robots/{robot}/signals", "viewer"),
+    ("GET", "/api/v1/robots/{robot}/telemetry", "viewer"),
     ("GET", "/api/v1/procedures", "viewer"),
     ("GET", "/api/v1/procedures/{procedure}", "viewer"),
     ("GET", "/api/v1/alerts", "viewer"),
@@ -162,6 +163,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/events", "viewer"),
     ("POST", "/api/v1/datasets/{dataset}/records", "operator"),
     ("GET", "/api/v1/dead-letters", "engineer"),
+    ("POST", "/api/v1/dead-letters/replays", "engineer"),
     ("GET", "/api/v1/tokens", "admin"),
     ("POST", "/api/v1/tokens", "admin"),
     ("DELETE", "/api/v1/tokens/{token}", "admin"),
@@ -169,6 +171,19 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/", ""),
     ("GET", "/assets/{name}", ""),
     ("GET", "/api/openapi.json", ""),
+    ("GET", "/api/v1/analytics/robot-utilization", "viewer"),
+    ("GET", "/api/v1/analytics/outcomes-summary", "viewer"),
+    ("GET", "/api/v1/analytics/procedures-by-category", "viewer"),
+    ("GET", "/api/robots", "viewer"),
+    ("GET", "/api/robots/{robot}", "viewer"),
+    ("GET", "/api/procedures", "viewer"),
+    ("GET", "/api/procedures/{procedure}", "viewer"),
+    ("GET", "/api/outcomes", "viewer"),
+    ("GET", "/api/analytics/robot-utilization", "viewer"),
+    ("GET", "/api/analytics/outcomes-summary", "viewer"),
+    ("GET", "/api/analytics/procedures-by-category", "viewer"),
+    ("GET", "/health", ""),
+    ("GET", "/api/health", ""),
     ("GET", "/livez", ""),
     ("GET", "/readyz", ""),
 ];
@@ -186,10 +201,11 @@ fn is_of_all(method: &str, path: &str) -> bool {
         "facilities",
         "surgeons",
         "models",
+        "analytics",
     ]
     .iter();
-    let is_shown = of_all.any(|folder| below(folder));
-    is_shown || (below("rules") && is_change)
+    let is_shown = of_all.any(|folder| below(folder)) || path.starts_with("/api/analytics/");
+    is_shown || (below("rules") && is_change) || below("dead-letters/")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api;
+mod asked;
 mod back_test;
 mod bench;
 mod bounds;

@@ -27,7 +27,7 @@ mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "0001_checkpoint",
     "0002_past_layouts",
     "0003_cursors",
@@ -35,6 +35,7 @@ const MIGRATIONS: [&str; 7] = [
     "0005_undelivered",
     "0006_dead_letters",
     "0007_dead_replay_indexes",
+    "0008_pages",
 ];
 
 fn commit(partition: Partition, epoch: Epoch, processor: &str, number: u64) -> PartitionCommit {

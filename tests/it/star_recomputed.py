@@ -201,6 +201,7 @@ for number, cases_of in by_number.items():
             "alerts": [sum(row[f"alerts_{rank}"] for row in counted) if counted else None for rank in ("high", "medium", "low")],
             "success": None if not result else result["success_status"] == "successful", "level": level,
             "complicated": None if level is None else level in ("moderate", "severe"), "readmitted": result.get("readmission_30day"),
+            "result": None if not result or result["success_status"] == "unknown" else result["success_status"], "loss": result.get("blood_loss_ml"),
             "satisfaction": result.get("patient_satisfaction_score"), "stay": result.get("hospital_stay_days"), "years": years,
             "begun_on": None if start is None else moment(start), "updated": max(leg["changed"] for leg in its), "last_began": last_leg["begun"],
         })
@@ -229,12 +230,15 @@ recent = [case for case in completed if case["started_at"] >= last - 30 * DAY]
 out["kpis_30_days"] = [[len(recent), len(set(of(recent, "robot_id"))), len(set(of(recent, "surgeon_id"))), rounded(sum(of(recent, "minutes")) / 60, 1),
                         rounded(mean(of(recent, "minutes")), 1), *rates(recent), rounded(mean(of(recent, "satisfaction")), 2)]]
 
-busiest = []
+busiest, utilization = [], []
 for robot, rows in grouped(completed, lambda case: case["robot_id"]).items():
     today = robots[robot][-1][1] if robot in robots else None
     days = max(of(rows, "started_at")) // DAY - min(of(rows, "started_at")) // DAY + 1
     busiest.append([robot, today and today["robot_model"], today and today["facility_id"], len(rows), rounded(sum(of(rows, "minutes")) / 60, 1),
                     rounded(mean(of(rows, "minutes")), 1), rounded(len(rows) / days, 3)])
+    utilization.append([robot, today and today["serial_number"], today and today["robot_model"], today and today["facility_id"], len(rows),
+                        rounded(sum(of(rows, "minutes")) / 60, 1), rounded(mean(of(rows, "minutes")), 1), rounded(mean(of(rows, "complexity")), 2), rounded(len(rows) / days, 3)])
+out["robot_utilization"] = sorted(utilization, key=lambda row: (-row[4], row[0]))[:500]
 out["busiest_robots"] = sorted(busiest, key=lambda row: (-row[3], row[0]))[:10]
 
 months = grouped(ended_cases, lambda case: case["begun_on"].year * 12 + case["begun_on"].month - 1)
@@ -252,6 +256,13 @@ out["outcomes_by_model"] = sorted(models, key=lambda row: (-row[2], row[0] or ""
 out["readmission_by_category"] = [[category, len(rows), sum(case["readmitted"] is not None for case in rows), sum(bool(case["readmitted"]) for case in rows),
                                    rounded(share(of(rows, "readmitted")), 4), rounded(mean(of(rows, "stay")), 2)]
                                   for category, rows in sorted(grouped(completed, lambda case: case["category"]).items())]
+
+out["outcomes_summary"] = [[result, len(rows), rounded(mean(of(rows, "loss")), 1), rounded(mean(of(rows, "stay")), 2), rounded(mean(of(rows, "satisfaction")), 2)]
+                           for result, rows in sorted(grouped([case for case in cases if case["result"]], lambda case: case["result"]).items())]
+
+lately = [[category, len(rows), rounded(mean(of(rows, "minutes")), 1), rounded(mean(of(rows, "complexity")), 2)]
+          for category, rows in grouped(recent, lambda case: case["category"]).items()]
+out["procedures_by_category"] = sorted(lately, key=lambda row: (-row[1], row[0]))
 
 best = []
 for surgeon, rows in grouped(completed, lambda case: case["surgeon_id"]).items():

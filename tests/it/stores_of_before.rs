@@ -221,6 +221,7 @@ fn a_look_at_an_embedded_store_of_before_is_refused_with_what_to_do_and_changes_
         "0002_undelivered",
         "0003_dead_letters",
         "0004_dead_replay_indexes",
+        "0005_pages",
     ];
     ensure!(applied == all, "{applied:?}");
     is_as_it_was(&EmbeddedStore::open_read_only(&path)?)
@@ -264,7 +265,8 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
                 "0004_access",
                 "0005_undelivered",
                 "0006_dead_letters",
-                "0007_dead_replay_indexes"
+                "0007_dead_replay_indexes",
+                "0008_pages"
             ],
         "{applied:?}"
     );

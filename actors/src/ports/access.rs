@@ -113,6 +113,21 @@ pub struct AuditEntry {
     pub after: Option<String>,
 }
 
+/// Which entries of the audit trail are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only by this token, subject or command line.
+    pub who: Option<String>,
+    /// Only this action, such as `token.create`, or all whose names begin so where it ends in a dot.
+    pub action: Option<String>,
+    /// Only to this.
+    pub target: Option<String>,
+    /// Only entries before this one, by number.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// Keeps tokens, requests and the audit trail. All processes of a deployment share it.
 pub trait AccessStore: Send + Sync {
     /// Adds a token and its audit entry, in one transaction.
@@ -156,7 +171,17 @@ pub trait AccessStore: Send + Sync {
     /// Adds an entry to the audit trail that stands for itself: for what changes nothing here.
     fn note(&self, entry: &AuditEntry) -> Result<()>;
 
-    /// The newest entries of the audit trail, newest first, at most `limit`. There is no way to
-    /// change or delete one.
-    fn audit_trail(&self, limit: usize) -> Result<Vec<AuditEntry>>;
+    /// Entries of the audit trail with their numbers, newest first. There is no way to change or
+    /// delete one.
+    fn audit_page(&self, filter: &AuditFilter) -> Result<Vec<(u64, AuditEntry)>>;
+
+    /// The newest entries of the audit trail, newest first, at most `limit`.
+    fn audit_trail(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+        let newest = AuditFilter {
+            limit,
+            ..AuditFilter::default()
+        };
+        let found = self.audit_page(&newest)?.into_iter();
+        Ok(found.map(|(_, entry)| entry).collect())
+    }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, RegisteredFile,
-    Result,
+    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, PageStore,
+    RegisteredFile, Result,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
@@ -80,6 +80,8 @@ pub struct StoredProcessor {
     pub positions: Positions,
     /// Encoded state.
     pub state: Vec<u8>,
+    /// When that save was committed; 0 where an earlier build has saved it, which did not say so.
+    pub saved_at: LogTime,
 }
 
 /// Where a partition stands, as the store knows it.
@@ -322,7 +324,7 @@ pub struct Expiry {
 
 /// The store in which everything is decided. Every write is one transaction, fenced by the
 /// partition's epoch.
-pub trait CheckpointStore: DeadLetterStore + Send + Sync {
+pub trait CheckpointStore: DeadLetterStore + PageStore + Send + Sync {
     /// Records the input topics and the partition count at first start, and refuses a different
     /// count or topics in another order later (new topics may be added at the end).
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()>;

@@ -155,7 +155,7 @@ export const procedures = {
   title: "Procedures",
   async show() {
     const found = await get("procedures", { limit: 200 });
-    return [el("h1", {}, "Procedures"), lead("The latest ones that are remembered."), procedureTable(found.items)];
+    return [el("h1", {}, "Procedures"), lead("Those of which a step was reported, the latest first."), procedureTable(found.items)];
   },
 };
 

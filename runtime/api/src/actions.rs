@@ -156,7 +156,8 @@ pub fn text(what: &str, text: Option<&str>) -> std::result::Result<Option<String
 }
 
 impl Action {
-    /// Notes it in the audit trail as `who`'s, from an address, and appends it; returns where it is. One
+    /// Notes it in the audit trail as `who`'s, from an address, with what was there before
+    /// ([`Known::before`]), and appends it; returns where it is. One
     /// for all robots that fails may be in some partitions: the same action again completes it.
     ///
     /// # Errors
@@ -168,6 +169,7 @@ impl Action {
         to: (&str, u32),
         who: &str,
         from: Option<String>,
+        before: Option<String>,
     ) -> Result<Vec<Placed>> {
         access.note(&AuditEntry {
             at: self.at,
@@ -175,7 +177,7 @@ impl Action {
             from,
             action: format!("alert.{}", self.deed.name()),
             target: self.target(),
-            before: None,
+            before,
             after: Some(Value::Object(self.fields()).to_string()),
         })?;
         record::append(self, log, to)

@@ -52,6 +52,7 @@ pub(crate) struct Deployed {
     pub(crate) server: Server,
     pub(crate) access: Arc<EmbeddedAccess>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn CheckpointStore>,
     reports: Arc<OneReport>,
     _folder: tempfile::TempDir,
 }
@@ -74,6 +75,8 @@ pub(crate) fn parts(
         store: Arc::new(store),
         access,
         reports: None,
+        lake: None,
+        letters: None,
         registry: Arc::new(Registry::builtin()),
         topics: BTreeMap::from([topic]),
         rules: Arc::default(),
@@ -113,12 +116,14 @@ impl Deployed {
             oidc: None,
         };
         change(&mut settings);
+        let store = parts.store.clone();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = start(listener, parts, settings).unwrap();
         Self {
             server,
             access,
             clock,
+            store,
             reports,
             _folder: folder,
         }

@@ -5,20 +5,25 @@ pub(crate) mod admin;
 pub(crate) mod alerts;
 pub(crate) mod deployment;
 pub(crate) mod fleet;
+pub(crate) mod letters;
 pub(crate) mod outputs;
+pub(crate) mod pages;
+pub(crate) mod procedures;
 pub(crate) mod reports;
 pub(crate) mod rules;
+pub(crate) mod telemetry;
 pub(crate) mod windows;
 
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use theatre_schemas::records::Priority;
 
 use crate::Parts;
 use crate::access::Caller;
+use crate::model::Me;
 use crate::problem::{Answer, Problem};
 use crate::server::State;
 use crate::snapshot::Fleet;
@@ -29,8 +34,6 @@ pub(crate) type Known = web::ReqData<Caller>;
 /// Most items of a page.
 pub(crate) const LIMIT_MAX: usize = 500;
 const LIMIT: usize = 100;
-/// Of so many of the deployment's newest those are looked for that a limited caller may see.
-const LOOKED_AT: usize = 20_000;
 
 /// What lists take.
 #[derive(Debug, Deserialize)]
@@ -39,7 +42,6 @@ pub(crate) struct ListQuery {
     pub(crate) after: Option<String>,
     pub(crate) limit: Option<usize>,
     pub(crate) robot: Option<String>,
-    pub(crate) status: Option<String>,
     pub(crate) priority: Option<Priority>,
 }
 
@@ -58,16 +60,6 @@ pub(crate) fn limited(limit: Option<usize>) -> Answer<usize> {
     Err(Problem::bad(format!(
         "limit {limit} is not within 1 to {LIMIT_MAX}"
     )))
-}
-
-/// How many of a list's newest items are read, so that a limited caller has its own although others
-/// have newer ones.
-pub(crate) fn looked_at(caller: &Caller, limit: usize) -> usize {
-    if caller.is_limited() {
-        LOOKED_AT
-    } else {
-        limit
-    }
 }
 
 /// Asks the ports on a thread that may wait.
@@ -101,13 +93,15 @@ pub(crate) async fn ready(state: Shared) -> HttpResponse {
     }
 }
 
-pub(crate) async fn me(caller: Known, state: Shared) -> web::Json<Value> {
-    web::Json(json!({
-        "id": caller.id,
-        "role": caller.role,
-        "is_limited": caller.is_limited(),
-        "facilities": caller.limits().facilities(),
-        "anonymous": state.settings.anonymous,
-        "version": env!("CARGO_PKG_VERSION"),
-    }))
+pub(crate) async fn me(caller: Known, state: Shared) -> web::Json<Me> {
+    let facilities = caller.limits().facilities().into_iter();
+    let anonymous = state.settings.anonymous;
+    web::Json(Me {
+        id: caller.id.clone(),
+        role: caller.role.as_str().to_owned(),
+        is_limited: caller.is_limited(),
+        facilities: facilities.map(str::to_owned).collect(),
+        anonymous: anonymous.map(|role| role.as_str().to_owned()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }

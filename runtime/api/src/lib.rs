@@ -10,6 +10,7 @@
 mod access;
 pub mod actions;
 mod body;
+mod cursor;
 #[cfg(test)]
 mod deployed;
 mod events;
@@ -17,6 +18,7 @@ mod handlers;
 mod hosts;
 mod ingest;
 mod keyed;
+mod letters;
 mod limits;
 mod model;
 mod oidc;
@@ -37,20 +39,21 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Lake, Role};
 use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::Clock;
 use theatre_actors::window::WindowPlan;
 use theatre_schemas::registry::Registry;
 
 pub use body::Pace;
+pub use letters::{LetterFate, LetterReplays, LetterReport};
 pub use limits::split as robots_and_facilities;
 pub use oidc::Oidc;
 pub use openapi::document as openapi;
 pub use reports::ReportSource;
 pub use server::{Server, start};
 pub use tls::TlsFiles;
-pub use tokens::{NewToken, issue};
+pub use tokens::{NewToken, issue, revoke};
 
 /// What the interface is served from.
 #[derive(Clone)]
@@ -63,6 +66,10 @@ pub struct Parts {
     pub access: Arc<dyn AccessStore>,
     /// Where the warehouse's reports are asked; `None`: there is no warehouse.
     pub reports: Option<Arc<dyn ReportSource>>,
+    /// Where rows of telemetry are read; `None`: there is no lake.
+    pub lake: Option<Arc<dyn Lake>>,
+    /// What sends records of dead letters again; `None`: this process cannot.
+    pub letters: Option<Arc<dyn LetterReplays>>,
     /// Schemas and datasets.
     pub registry: Arc<Registry>,
     /// The input topic of each dataset that records can be sent to.

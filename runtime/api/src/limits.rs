@@ -72,6 +72,24 @@ impl Limits {
         facilities.is_none_or(|own| facility.is_none_or(|facility| own.contains(facility)))
     }
 
+    /// The robots that they allow; `None`: all.
+    pub(crate) fn robots(&self) -> Option<Vec<String>> {
+        if !self.are_set() {
+            return None;
+        }
+        let of_fleet = || {
+            let fleet = self.fleet.iter().flat_map(|fleet| &fleet.robots);
+            fleet.map(|view| view.robot_id.clone()).collect()
+        };
+        let known: Vec<String> = match &self.robots {
+            Some(robots) => robots.iter().cloned().collect(),
+            None => of_fleet(),
+        };
+        let mut allowed: Vec<String> = known.into_iter().filter(|it| self.allow(it)).collect();
+        allowed.sort_unstable();
+        Some(allowed)
+    }
+
     /// Whether there are any.
     pub(crate) fn are_set(&self) -> bool {
         self.robots.is_some() || self.facilities.is_some()

@@ -1,20 +1,30 @@
 //! What answers look like. Times are texts of RFC 3339 in UTC; a unit stands in the name of a field,
 //! or in a field of its own where signals have different ones.
 
+mod deployment;
+mod outcome;
 mod reports;
+mod robots;
+mod rules;
+mod telemetry;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use theatre_actors::ports::{AuditEntry, StoredToken};
-use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
+use theatre_actors::processor::ConditionView;
 use theatre_actors::time::LogTime;
 use theatre_queries::StandingSilence;
-use theatre_schemas::records::{Alert, Outcome, Priority, Transition};
+use theatre_schemas::records::{Alert, Priority, Transition};
 
 use crate::actions::{Action, Placed};
 use crate::limits;
 
+pub(crate) use deployment::{DeadLetter, LakeStage, Me, Pipeline, PipelinePartition};
+pub(crate) use outcome::Outcome;
 pub(crate) use reports::{ReportColumn, ReportInfo, ReportRows};
+pub(crate) use robots::{Procedure, ProcedureLeg, Robot};
+pub(crate) use rules::{Change, ChangeAccepted, Rule};
+pub(crate) use telemetry::{MissingRows, TelemetryRow, TelemetryRows};
 
 /// A moment, kept in microseconds UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,90 +144,6 @@ pub(crate) struct ConditionHistory {
     pub(crate) transitions: Vec<AlertTransition>,
     /// When the store was read.
     pub(crate) as_of: Time,
-}
-
-/// A robot.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Robot {
-    /// Its id.
-    pub(crate) robot_id: String,
-    /// Event time that it has reached.
-    pub(crate) clock: Option<Time>,
-    /// When its last record came.
-    pub(crate) heard_at: Option<Time>,
-    /// The last event of it, such as `fault`.
-    pub(crate) last_event: Option<String>,
-    /// Records that were applied, of all topics.
-    pub(crate) records_applied: u64,
-    /// Records that are missing by their numbers.
-    pub(crate) records_missing: u64,
-    /// Open conditions, the gravest first.
-    pub(crate) conditions: Vec<Condition>,
-    /// The procedure that is under way.
-    pub(crate) procedure_id: Option<String>,
-    /// Procedures that are remembered.
-    pub(crate) procedures: u64,
-}
-
-impl From<&ProcessorView> for Robot {
-    fn from(view: &ProcessorView) -> Self {
-        let condition = |condition: &ConditionView| Condition::of(&view.robot_id, condition);
-        let mut conditions: Vec<Condition> = view.conditions.iter().map(condition).collect();
-        conditions.sort_by_key(|condition| (condition.priority, condition.raised_at));
-        let under_way = view
-            .procedures
-            .iter()
-            .filter(|procedure| matches!(procedure.status.as_str(), "under way" | "paused"));
-        Self {
-            robot_id: view.robot_id.clone(),
-            clock: view.clock.map(Time),
-            heard_at: view.heard_at.map(Time),
-            last_event: view.last_event.clone(),
-            records_applied: view.counters.iter().map(|counters| counters.applied).sum(),
-            records_missing: view.missing,
-            conditions,
-            procedure_id: under_way
-                .max_by_key(|procedure| procedure.heard_at)
-                .map(|procedure| procedure.procedure_id.clone()),
-            procedures: view.procedures.len() as u64,
-        }
-    }
-}
-
-/// A procedure on a robot.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Procedure {
-    /// Its id.
-    pub(crate) procedure_id: String,
-    /// The robot.
-    pub(crate) robot_id: String,
-    /// `scheduled`, `under way`, `paused`, `completed`, `aborted`, `cancelled` or `heard of`.
-    pub(crate) status: String,
-    /// Latest event time heard of it.
-    pub(crate) heard_at: Time,
-    /// Its outcome, once it has ended.
-    #[schemars(with = "Option<serde_json::Value>")]
-    pub(crate) outcome: Option<serde_json::Value>,
-}
-
-impl From<&ProcedureView> for Procedure {
-    fn from(view: &ProcedureView) -> Self {
-        Self {
-            procedure_id: view.procedure_id.clone(),
-            robot_id: view.robot_id.clone(),
-            status: view.status.clone(),
-            heard_at: Time(view.heard_at),
-            outcome: view.outcome.as_ref().map(outcome),
-        }
-    }
-}
-
-/// An outcome with times as texts.
-pub(crate) fn outcome(outcome: &Outcome) -> serde_json::Value {
-    let mut value = serde_json::to_value(outcome).unwrap_or_default();
-    value["started_at"] = serde_json::json!(outcome.started_at.map(Time));
-    value["ended_at"] = serde_json::json!(Time(outcome.ended_at));
-    value
 }
 
 /// A transition of a condition.
@@ -467,8 +393,25 @@ pub(crate) struct RejectedRecord {
     /// Its number in the body, from 0.
     pub(crate) index: u64,
     /// What is wrong with it.
-    #[schemars(with = "Vec<serde_json::Value>")]
+    #[schemars(schema_with = "faults")]
     pub(crate) faults: Vec<theatre_schemas::encode::Fault>,
+}
+
+fn faults(_: &mut SchemaGenerator) -> Schema {
+    let text = |doc: &str| serde_json::json!({"type": "string", "description": doc});
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["pointer", "expected", "found"],
+            "properties": {
+                "pointer": text("JSON pointer (RFC 6901) to the value."),
+                "expected": text("What was expected there."),
+                "found": text("What is there, shortened, without personal data."),
+                "unit": text("The unit that a number is expected in."),
+            },
+        },
+    })
 }
 
 /// An action that was appended to the log. It counts once the pipeline has read it.

@@ -1,6 +1,7 @@
 //! The document of the interface (OpenAPI 3.1), made of the table of routes.
 
 use actix_web::HttpResponse;
+use actix_web::http::Method;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -107,10 +108,14 @@ fn operation(route: &RouteSpec, schema: Option<Value>, body: Option<Value>) -> V
             })
         })
         .collect();
+    // Paths of the platform before this one stand beside those of the same name.
+    let is_alias = route.path.starts_with("/api/") && !route.path.starts_with("/api/v1/");
+    let alias = (is_alias && route.path != "/api/openapi.json").then_some("alias");
     let id: String = route
         .path
         .split(['/', '{', '}', '-', '.'])
         .filter(|part| !part.is_empty() && !["api", "v1"].contains(part))
+        .chain(alias)
         .collect::<Vec<_>>()
         .join("_");
     let method = route.method.as_str().to_ascii_lowercase();
@@ -166,12 +171,7 @@ fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
     let mut statuses: Vec<(u16, &str)> = Vec::new();
     for (_, status, title) in CODES {
         // What has an operation is asked by its method.
-        let is_of_none = *status == 405;
-        let of_bodies = matches!(status, 408 | 409 | 413 | 415);
-        if !is_of_none
-            && (route.takes.is_some() || !of_bodies)
-            && !statuses.iter().any(|(known, _)| known == status)
-        {
+        if may_answer(route, *status) && !statuses.iter().any(|(known, _)| known == status) {
             statuses.push((*status, title));
         }
     }
@@ -183,6 +183,22 @@ fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
         );
     }
     Value::Object(responses)
+}
+
+/// Whether a route may be answered by a problem of this status.
+fn may_answer(route: &RouteSpec, status: u16) -> bool {
+    let names_one = route.path.contains('{');
+    match status {
+        // What has an operation is asked by its method.
+        405 => false,
+        // What needs no token shows nothing of the deployment, and asks for little.
+        401 | 403 | 421 | 429 => route.role.is_some(),
+        400 => route.role.is_some() || names_one,
+        408 | 413 | 415 => route.takes.is_some(),
+        // A repeated change without a body may meet the first one, too.
+        409 => route.method != Method::GET,
+        _ => true,
+    }
 }
 
 pub(crate) async fn serve() -> HttpResponse {

@@ -2,6 +2,9 @@
 //! check of access and the document of the interface are made of it.
 
 mod actions;
+mod aliases;
+mod deployment;
+mod fleet;
 mod limited;
 mod outputs;
 mod reports;
@@ -15,17 +18,10 @@ use serde_json::Value;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
-use crate::model::{
-    Accepted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, Page, Procedure,
-    Robot, Series, Silence, Token,
-};
-use crate::{events, handlers, ingest, openapi, page};
+use crate::{handlers, openapi, page};
 
 pub(crate) use limited::is_for_limited;
-use taken::{
-    AFTER, COMMENT, CONDITION, LIMIT, PRIORITY, RECORDS, ROBOT, ROBOT_ID, SIGNAL, TOKEN, path,
-    query, takes,
-};
+use taken::{COMMENT, CONDITION, path, query, takes};
 pub(crate) use taken::{Kind, Parameter, Takes};
 
 /// What an answer holds.
@@ -105,14 +101,13 @@ fn get(
 /// All routes.
 pub(crate) fn all() -> Vec<RouteSpec> {
     let mut routes = open();
-    routes.extend(robots());
-    routes.extend(procedures_and_alerts());
+    routes.extend(fleet::all());
     routes.extend(actions::all());
-    routes.extend(deployment());
-    routes.extend(changes());
+    routes.extend(deployment::all());
     routes.extend(rules::all());
     routes.extend(reports::all());
     routes.extend(outputs::all());
+    routes.extend(aliases::all());
     routes
 }
 
@@ -154,233 +149,6 @@ fn open() -> Vec<RouteSpec> {
             Gives::Json(schema::<Value>),
             || asked().to(openapi::serve),
         ),
-    ]
-}
-
-fn robots() -> Vec<RouteSpec> {
-    let viewer = Some(Role::Viewer);
-    vec![
-        get(
-            "/api/v1/me",
-            viewer,
-            "Who the caller is.",
-            vec![],
-            Gives::Json(schema::<Value>),
-            || asked().to(handlers::me),
-        ),
-        get(
-            "/api/v1/robots",
-            viewer,
-            "Robots by id.",
-            vec![AFTER, LIMIT, PRIORITY],
-            Gives::Json(schema::<Page<Robot>>),
-            || asked().to(handlers::fleet::robots),
-        ),
-        get(
-            "/api/v1/robots/{robot}",
-            viewer,
-            "One robot.",
-            vec![ROBOT_ID],
-            Gives::Json(schema::<handlers::fleet::RobotThen>),
-            || asked().to(handlers::fleet::robot),
-        ),
-        get(
-            "/api/v1/robots/{robot}/signals",
-            viewer,
-            "A signal over time, from the windows that the store keeps: in the finest resolution that needs no more points than asked for.",
-            vec![
-                ROBOT_ID,
-                SIGNAL,
-                query(
-                    "dataset",
-                    Kind::Text,
-                    "Its dataset; needed where several have the signal.",
-                ),
-                query(
-                    "from",
-                    Kind::Moment,
-                    "First moment (RFC 3339); 15 minutes before the robot's clock unless it is given.",
-                ),
-                query(
-                    "until",
-                    Kind::Moment,
-                    "The moment after the last (RFC 3339).",
-                ),
-                query(
-                    "points",
-                    Kind::Within(1, handlers::windows::POINTS_MAX),
-                    "Most points, 1 to 5000; 500 unless it is given.",
-                ),
-            ],
-            Gives::Json(schema::<Series>),
-            || asked().to(handlers::windows::series),
-        ),
-    ]
-}
-
-fn procedures_and_alerts() -> Vec<RouteSpec> {
-    let viewer = Some(Role::Viewer);
-    vec![
-        get(
-            "/api/v1/procedures",
-            viewer,
-            "Procedures that are remembered, the latest first.",
-            vec![
-                ROBOT,
-                query("status", Kind::Text, "Only those with this status."),
-                AFTER,
-                LIMIT,
-            ],
-            Gives::Json(schema::<Page<Procedure>>),
-            || asked().to(handlers::fleet::procedures),
-        ),
-        get(
-            "/api/v1/procedures/{procedure}",
-            viewer,
-            "One procedure, with a leg on each robot that it was on.",
-            vec![path("procedure", "Id of the procedure.")],
-            Gives::Json(schema::<Page<Procedure>>),
-            || asked().to(handlers::fleet::procedure),
-        ),
-        get(
-            "/api/v1/alerts",
-            viewer,
-            "Conditions that are open, the gravest first.",
-            vec![ROBOT, PRIORITY, LIMIT],
-            Gives::Json(schema::<Page<Condition>>),
-            || asked().to(handlers::alerts::open),
-        ),
-        get(
-            "/api/v1/alerts/transitions",
-            viewer,
-            "Transitions of conditions, the newest first.",
-            vec![ROBOT, LIMIT],
-            Gives::Json(schema::<Page<AlertTransition>>),
-            || asked().to(handlers::alerts::transitions),
-        ),
-        get(
-            "/api/v1/alerts/{condition}",
-            viewer,
-            "One condition: how it stands, and all that became of it.",
-            vec![CONDITION],
-            Gives::Json(schema::<ConditionHistory>),
-            || asked().to(handlers::alerts::history),
-        ),
-        get(
-            "/api/v1/silences",
-            viewer,
-            "Silences that hold, the one that ends first at the beginning.",
-            vec![],
-            Gives::Json(schema::<Page<Silence>>),
-            || asked().to(handlers::actions::silences),
-        ),
-    ]
-}
-
-fn deployment() -> Vec<RouteSpec> {
-    let viewer = Some(Role::Viewer);
-    vec![
-        get(
-            "/api/v1/datasets",
-            viewer,
-            "Datasets with their columns.",
-            vec![],
-            Gives::Json(schema::<Page<DatasetInfo>>),
-            || asked().to(handlers::deployment::datasets),
-        ),
-        get(
-            "/api/v1/pipeline",
-            viewer,
-            "Where partitions and files stand.",
-            vec![],
-            Gives::Json(schema::<Value>),
-            || asked().to(handlers::deployment::pipeline),
-        ),
-        get(
-            "/api/v1/events",
-            viewer,
-            "Alerts and outcomes as they are committed. `Last-Event-ID` goes on after that event, without a hole and without one twice.",
-            vec![
-                ROBOT,
-                PRIORITY,
-                query(
-                    "last_event_id",
-                    Kind::Text,
-                    "The same as the header, for those who cannot set one.",
-                ),
-            ],
-            Gives::Events,
-            || web::get().to(events::listen),
-        ),
-        get(
-            "/api/v1/dead-letters",
-            Some(Role::Engineer),
-            "Records that could not be applied, the newest first.",
-            vec![LIMIT],
-            Gives::Json(schema::<Page<Value>>),
-            || asked().to(handlers::deployment::dead_letters),
-        ),
-        get(
-            "/api/v1/tokens",
-            Some(Role::Admin),
-            "Tokens, without their secrets.",
-            vec![],
-            Gives::Json(schema::<Page<Token>>),
-            || asked().to(handlers::admin::tokens),
-        ),
-        get(
-            "/api/v1/audit",
-            Some(Role::Admin),
-            "The audit trail, the newest entry first.",
-            vec![LIMIT],
-            Gives::Json(schema::<Page<Audit>>),
-            || asked().to(handlers::admin::audit),
-        ),
-    ]
-}
-
-fn changes() -> Vec<RouteSpec> {
-    vec![
-        RouteSpec {
-            method: Method::POST,
-            path: "/api/v1/datasets/{dataset}/records",
-            role: Some(Role::Operator),
-            summary: "Appends records to the log: all of them, or none where one does not fit. With `Idempotency-Key` the same body again changes nothing and gets the same answer, for 24 hours.",
-            parameters: vec![
-                path("dataset", "Name of the dataset."),
-                query(
-                    "on_error",
-                    Kind::OneOf(&["reject", "skip"]),
-                    "`reject` (all or nothing, unless it is given) or `skip` (leave out what does not fit).",
-                ),
-            ],
-            takes: Some(RECORDS),
-            status: 202,
-            gives: Gives::Json(schema::<Accepted>),
-            handler: || web::post().to(ingest::records),
-        },
-        RouteSpec {
-            method: Method::POST,
-            path: "/api/v1/tokens",
-            role: Some(Role::Admin),
-            summary: "Makes a token; its secret is in this answer only.",
-            parameters: vec![],
-            takes: Some(TOKEN),
-            status: 201,
-            gives: Gives::Json(schema::<Token>),
-            handler: || web::post().to(handlers::admin::create_token),
-        },
-        RouteSpec {
-            method: Method::DELETE,
-            path: "/api/v1/tokens/{token}",
-            role: Some(Role::Admin),
-            summary: "Revokes a token.",
-            parameters: vec![path("token", "Id of the token.")],
-            takes: None,
-            status: 204,
-            gives: Gives::Nothing,
-            handler: || web::delete().to(handlers::admin::revoke_token),
-        },
     ]
 }
 

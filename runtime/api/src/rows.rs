@@ -107,7 +107,8 @@ impl ColumnSink for Items {
     }
 }
 
-fn date(days: i32) -> Option<String> {
+/// Days since 1970-01-01 as a date (ISO 8601).
+pub(crate) fn date(days: i32) -> Option<String> {
     let epoch = jiff::civil::date(1970, 1, 1);
     let date = epoch.checked_add(jiff::Span::new().try_days(days).ok()?);
     Some(date.ok()?.to_string())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use theatre_actors::control::{self, ChangeKind, RuleChange, StandingRules};
 use theatre_actors::ports::{AccessStore, AuditEntry, Error, EventLog, NewRecord};
+use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::{Clock, LogTime};
 use theatre_schemas::encode::JsonEncoder;
 use theatre_schemas::framing;
@@ -88,7 +89,20 @@ pub enum Fault {
 pub fn append(
     changes: &[RuleChange],
     way: &Way<'_>,
+    who: (&str, Option<String>),
+) -> Result<(), Fault> {
+    append_after(changes, way, who, None)
+}
+
+/// The same, with the rules that hold until then: the audit trail tells what each change changes.
+///
+/// # Errors
+/// As [`append`].
+pub fn append_after(
+    changes: &[RuleChange],
+    way: &Way<'_>,
     (who, from): (&str, Option<String>),
+    standing: Option<&StandingRules>,
 ) -> Result<(), Fault> {
     let mut turn = Turn::take(way, changes)?;
     check_versions(changes, way)?;
@@ -99,7 +113,7 @@ pub fn append(
             from: from.clone(),
             action: format!("rule.{}", change.kind.as_str()),
             target: change.rule_id.clone(),
-            before: None,
+            before: standing.and_then(|standing| before(change, standing)),
             after: Some(Value::Object(fields(change)).to_string()),
         })?;
         turn.append(change)?;
@@ -123,6 +137,14 @@ fn check_versions(changes: &[RuleChange], way: &Way<'_>) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// The rule as it holds before a change, as JSON; `None` where there is none.
+fn before(change: &RuleChange, standing: &StandingRules) -> Option<String> {
+    let is_it =
+        |(rule, _): &(&RuleSpec, bool)| rule.id == change.rule_id && rule.shadow == change.shadow;
+    let (rule, is_enabled) = standing.known().find(is_it)?;
+    Some(json!({"rule": rule, "is_enabled": is_enabled}).to_string())
 }
 
 /// The fields of its record but the key.

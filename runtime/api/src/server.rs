@@ -37,6 +37,8 @@ const PAUSES_PER_LOOK: u64 = 10;
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// Connections of a thread.
 const CONNECTIONS: usize = 2048;
+/// Questions for rows of telemetry that are answered at a time: each reads files of the lake.
+const TELEMETRY_READS: usize = 2;
 /// Bytes of a body that is JSON and no records.
 const SMALL_BODY: usize = 64 << 10;
 
@@ -61,6 +63,8 @@ pub(crate) struct State {
     pub(crate) ingests: Permits,
     pub(crate) quota: Option<Quota>,
     pub(crate) listeners: Permits,
+    pub(crate) telemetry: Permits,
+    pub(crate) letters: Permits,
     stopping: AtomicBool,
 }
 
@@ -103,6 +107,8 @@ pub fn start(
         ingests: Permits::shared(settings.ingests),
         quota: (settings.records_per_second > 0).then(|| Quota::new(settings.records_per_second)),
         listeners: Permits::new(settings.listeners),
+        telemetry: Permits::shared(TELEMETRY_READS),
+        letters: Permits::shared(1),
         issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
         parts,
         settings,

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use theatre_actors::ports::{CheckpointStore, Result};
+use theatre_actors::position::Partition;
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::{Clock, LogTime};
+use theatre_queries::SavedRobot;
 
 /// Robots are read again once they are so old, microseconds.
 const RENEWED_US: i64 = 500_000;
@@ -21,10 +23,32 @@ const PAUSE_US: i64 = 10_000_000;
 /// All robots at one moment.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    /// When the store was read.
+    /// When the store was read, by its own clock.
     pub(crate) as_of: LogTime,
+    /// The same by the clock of this process, by which it is known how old it is.
+    read_at: LogTime,
     /// By id.
     pub(crate) robots: Vec<ProcessorView>,
+    /// Where and when each of them was saved, in the same order.
+    saved: Vec<(Partition, LogTime)>,
+}
+
+/// A robot with where and when it was saved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Saved<'a> {
+    pub(crate) view: &'a ProcessorView,
+    /// Where it is at home.
+    pub(crate) partition: Partition,
+    /// 0 where an earlier build has saved it.
+    pub(crate) saved_at: LogTime,
+}
+
+/// What is read of a store.
+type Read = (Option<LogTime>, Vec<SavedRobot>);
+
+fn read(store: &dyn CheckpointStore) -> Result<Read> {
+    // The time is asked first: what is saved after it counts as a change.
+    Ok((store.time()?, theatre_queries::saved_robots(store)?))
 }
 
 impl Fleet {
@@ -34,6 +58,16 @@ impl Fleet {
             .robots
             .binary_search_by(|view| view.robot_id.as_str().cmp(id));
         place.ok().map(|place| &self.robots[place])
+    }
+
+    /// All robots by id, each with where and when it was saved.
+    pub(crate) fn saved(&self) -> impl Iterator<Item = Saved<'_>> {
+        let saved = self.robots.iter().zip(&self.saved);
+        saved.map(|(view, (partition, saved_at))| Saved {
+            view,
+            partition: *partition,
+            saved_at: *saved_at,
+        })
     }
 }
 
@@ -64,18 +98,18 @@ impl Snapshot {
         store: &dyn CheckpointStore,
         clock: &dyn Clock,
     ) -> Result<Arc<Fleet>> {
-        self.fleet_by(clock, || theatre_queries::robots(store))
+        self.fleet_by(clock, || read(store))
     }
 
     /// Reads the robots again where that is due; for the thread that keeps them.
     pub(crate) fn keep(&self, store: &dyn CheckpointStore, clock: &dyn Clock) -> Result<()> {
-        self.keep_by(clock, || theatre_queries::robots(store))
+        self.keep_by(clock, || read(store))
     }
 
     fn fleet_by(
         &self,
         clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Vec<ProcessorView>>,
+        read: impl FnOnce() -> Result<Read>,
     ) -> Result<Arc<Fleet>> {
         let now = clock.now();
         let asked_before = self.asked_at.swap(now.0, Ordering::AcqRel);
@@ -93,11 +127,7 @@ impl Snapshot {
         }
     }
 
-    fn keep_by(
-        &self,
-        clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Vec<ProcessorView>>,
-    ) -> Result<()> {
+    fn keep_by(&self, clock: &dyn Clock, read: impl FnOnce() -> Result<Read>) -> Result<()> {
         let now = clock.now();
         let is_asked = is_within(self.asked_at.load(Ordering::Acquire), now, PAUSE_US);
         if !is_asked || self.younger_than(RENEWED_US, now).is_some() {
@@ -115,17 +145,20 @@ impl Snapshot {
     fn younger_than(&self, age_max: i64, now: LogTime) -> Option<Arc<Fleet>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let fleet = kept.as_ref()?;
-        is_within(fleet.as_of.0, now, age_max).then(|| fleet.clone())
+        is_within(fleet.read_at.0, now, age_max).then(|| fleet.clone())
     }
 
-    fn renew(
-        &self,
-        clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Vec<ProcessorView>>,
-    ) -> Result<Arc<Fleet>> {
-        let as_of = clock.now();
-        let robots = read()?;
-        let fleet = Arc::new(Fleet { as_of, robots });
+    fn renew(&self, clock: &dyn Clock, read: impl FnOnce() -> Result<Read>) -> Result<Arc<Fleet>> {
+        let read_at = clock.now();
+        let (as_of, saved) = read()?;
+        let parts = |robot: SavedRobot| (robot.view, (robot.partition, robot.saved_at));
+        let (robots, saved) = saved.into_iter().map(parts).unzip();
+        let fleet = Arc::new(Fleet {
+            as_of: as_of.unwrap_or(read_at),
+            read_at,
+            robots,
+            saved,
+        });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(fleet.clone());
         Ok(fleet)
@@ -173,9 +206,9 @@ mod tests {
             self.clock.0.fetch_add(ms * 1000, Ordering::AcqRel);
         }
 
-        fn read(&self) -> Result<Vec<ProcessorView>> {
+        fn read(&self) -> Result<Read> {
             self.reads.fetch_add(1, Ordering::AcqRel);
-            Ok(Vec::new())
+            Ok((None, Vec::new()))
         }
 
         /// Milliseconds that the answer is old, and how often the store was read so far.
@@ -226,7 +259,7 @@ mod tests {
             let slow = move || {
                 begun.send(()).unwrap();
                 may_end.recv().unwrap();
-                Ok(Vec::new())
+                Ok((None, Vec::new()))
             };
             let (snapshot, clock) = (&site.snapshot, &site.clock);
             let keeper = threads.spawn(move || snapshot.keep_by(clock, slow).is_ok());

@@ -53,9 +53,7 @@ pub fn issue(
         expires_at: wish.expires_at,
         revoked_at: None,
     };
-    let after = serde_json::json!({
-        "name": token.name, "role": token.role, "robots": token.robots, "expires_at_us": token.expires_at.map(|at| at.0),
-    });
+    let after = shown(&token);
     let entry = AuditEntry {
         at: now,
         who: who.to_owned(),
@@ -67,6 +65,46 @@ pub fn issue(
     };
     access.add_token(&token, &entry)?;
     Ok((token, secret))
+}
+
+/// What the audit trail has of a token: nothing of its secret.
+fn shown(token: &StoredToken) -> serde_json::Value {
+    let time = |at: Option<LogTime>| at.map(|at| at.0);
+    serde_json::json!({
+        "name": token.name, "role": token.role, "robots": token.robots,
+        "expires_at_us": time(token.expires_at), "revoked_at_us": time(token.revoked_at),
+    })
+}
+
+/// Revokes a token; false where there is none in force of this id.
+///
+/// # Errors
+/// When the store cannot be asked, or does not take it.
+pub fn revoke(
+    access: &dyn AccessStore,
+    id: &str,
+    now: LogTime,
+    who: &str,
+    from: Option<String>,
+) -> Result<bool> {
+    let known = access.tokens()?.into_iter().find(|token| token.id == id);
+    let Some(before) = known else {
+        return Ok(false);
+    };
+    let after = StoredToken {
+        revoked_at: Some(now),
+        ..before.clone()
+    };
+    let entry = AuditEntry {
+        at: now,
+        who: who.to_owned(),
+        from,
+        action: "token.revoke".to_owned(),
+        target: id.to_owned(),
+        before: Some(shown(&before).to_string()),
+        after: Some(shown(&after).to_string()),
+    };
+    access.revoke_token(id, now, &entry)
 }
 
 /// Whether a secret is one of the deployment: an issuer makes others.

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::ports::{
-    AccessStore, AuditEntry, Begun, Error, Reservation, Result, Role, StoredToken,
+    AccessStore, AuditEntry, AuditFilter, Begun, Error, Reservation, Result, Role, StoredToken,
 };
 use theatre_actors::time::LogTime;
 
@@ -214,22 +214,32 @@ impl AccessStore for EmbeddedAccess {
         self.write(|transaction| note(transaction, entry))
     }
 
-    fn audit_trail(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+    fn audit_page(&self, filter: &AuditFilter) -> Result<Vec<(u64, AuditEntry)>> {
+        let before = filter.before.map(|number| number as i64);
+        let (is_folder, action) = match &filter.action {
+            Some(action) => (action.ends_with('.'), Some(action)),
+            None => (false, None),
+        };
         self.read(|connection| {
-            let sql = "SELECT at, who, origin, action, target, before, after FROM audit ORDER BY number DESC LIMIT ?1";
+            let sql = "SELECT number, at, who, origin, action, target, before, after FROM audit
+                       WHERE number < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR who = ?2)
+                       AND (?3 IS NULL OR action = ?3 OR (?4 AND substr(action, 1, length(?3)) = ?3)) AND (?5 IS NULL OR target = ?5)
+                       ORDER BY number DESC LIMIT ?6";
             let mut statement = connection.prepare_cached(sql)?;
             let entry = |row: &Row<'_>| {
-                Ok(AuditEntry {
-                    at: LogTime(row.get(0)?),
-                    who: row.get(1)?,
-                    from: row.get(2)?,
-                    action: row.get(3)?,
-                    target: row.get(4)?,
-                    before: row.get(5)?,
-                    after: row.get(6)?,
-                })
+                let entry = AuditEntry {
+                    at: LogTime(row.get(1)?),
+                    who: row.get(2)?,
+                    from: row.get(3)?,
+                    action: row.get(4)?,
+                    target: row.get(5)?,
+                    before: row.get(6)?,
+                    after: row.get(7)?,
+                };
+                Ok((row.get::<_, i64>(0)? as u64, entry))
             };
-            statement.query_map([limit as i64], entry)?.collect()
+            let values = params![before, filter.who, action, is_folder, filter.target, filter.limit as i64];
+            statement.query_map(values, entry)?.collect()
         })
     }
 }

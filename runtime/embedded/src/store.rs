@@ -25,6 +25,7 @@ mod dead_letters;
 mod files;
 mod migrations;
 mod outputs;
+mod pages;
 mod repartition;
 mod undelivered;
 
@@ -176,6 +177,7 @@ fn stored_processor(row: &Row<'_>) -> rusqlite::Result<StoredProcessor> {
         save_number: row.get::<_, i64>(1)? as u64,
         positions: decode(row.get_ref(2)?.as_blob()?)?,
         state: row.get(3)?,
+        saved_at: LogTime(row.get(4)?),
     })
 }
 
@@ -189,11 +191,11 @@ fn save_processor(
 ) -> Result<(i64, i64)> {
     let changed = transaction
         .prepare_cached(
-            "INSERT INTO family VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
-             SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state
+            "INSERT INTO family VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+             SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state, saved_at = excluded.saved_at
              WHERE family.save_number < excluded.save_number",
         )
-        .and_then(|mut statement| statement.execute(params![partition, save.processor, save.save_number as i64, encode(&save.positions), save.state]))
+        .and_then(|mut statement| statement.execute(params![partition, save.processor, save.save_number as i64, encode(&save.positions), save.state, at.0]))
         .map_err(fault(WHAT))?;
     if changed == 0 {
         return Ok(numbers);
@@ -362,11 +364,11 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
-        self.query("SELECT family, save_number, positions, state FROM family WHERE partition = ?1 ORDER BY family", [partition], stored_processor)
+        self.query("SELECT family, save_number, positions, state, saved_at FROM family WHERE partition = ?1 ORDER BY family", [partition], stored_processor)
     }
 
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
-        let sql = "SELECT family, save_number, positions, state FROM family WHERE partition = ?1 AND family = ?2";
+        let sql = "SELECT family, save_number, positions, state, saved_at FROM family WHERE partition = ?1 AND family = ?2";
         Ok(self
             .query(sql, params![partition, processor], stored_processor)?
             .into_iter()

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use theatre_actors::ports::{
-    AccessStore, AuditEntry, Begun, Reservation, Result, Role, StoredToken,
+    AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Result, Role, StoredToken,
 };
 use theatre_actors::time::LogTime;
 
@@ -197,29 +197,39 @@ impl AccessStore for PostgresAccess {
         self.write(async |connection| note(connection, entry).await)
     }
 
-    fn audit_trail(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+    fn audit_page(&self, filter: &AuditFilter) -> Result<Vec<(u64, AuditEntry)>> {
+        let is_folder = filter.action.as_ref().is_some_and(|it| it.ends_with('.'));
         self.session.read(async |connection| {
-            let sql = "SELECT at, who, origin, action, target, before, after FROM audit ORDER BY number DESC LIMIT $1";
+            let sql = "SELECT number, at, who, origin, action, target, before, after FROM audit
+                       WHERE number < $1 AND ($2::text IS NULL OR who = $2) AND ($3::text IS NULL OR action = $3 OR ($4 AND starts_with(action, $3)))
+                       AND ($5::text IS NULL OR target = $5) ORDER BY number DESC LIMIT $6";
             let rows = sqlx::query(sql)
-                .bind(super::limited(limit))
+                .bind(filter.before.map_or(i64::MAX, |number| number as i64))
+                .bind(filter.who.as_deref().map(stored))
+                .bind(filter.action.as_deref().map(stored))
+                .bind(is_folder)
+                .bind(filter.target.as_deref().map(stored))
+                .bind(super::limited(filter.limit))
                 .fetch_all(connection)
                 .await?;
-            let entry = |row: &PgRow| -> Attempt<AuditEntry> {
-                let text = |column: &str| row.try_get(column).map(read_text);
-                let optional = |column: &str| -> Attempt<Option<String>> {
-                    Ok(row.try_get::<Option<String>, _>(column)?.map(read_text))
-                };
-                Ok(AuditEntry {
-                    at: LogTime(row.try_get("at")?),
-                    who: text("who")?,
-                    from: optional("origin")?,
-                    action: text("action")?,
-                    target: text("target")?,
-                    before: optional("before")?,
-                    after: optional("after")?,
-                })
-            };
-            rows.iter().map(entry).collect()
+            rows.iter().map(audit_entry).collect()
         })
     }
+}
+
+fn audit_entry(row: &PgRow) -> Attempt<(u64, AuditEntry)> {
+    let text = |column: &str| row.try_get(column).map(read_text);
+    let optional = |column: &str| -> Attempt<Option<String>> {
+        Ok(row.try_get::<Option<String>, _>(column)?.map(read_text))
+    };
+    let entry = AuditEntry {
+        at: LogTime(row.try_get("at")?),
+        who: text("who")?,
+        from: optional("origin")?,
+        action: text("action")?,
+        target: text("target")?,
+        before: optional("before")?,
+        after: optional("after")?,
+    };
+    Ok((row.try_get::<i64, _>("number")? as u64, entry))
 }

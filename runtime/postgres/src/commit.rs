@@ -44,7 +44,7 @@ pub(super) async fn commit(
     let current: Vec<&PartitionCommit> = commits.iter().filter(current).collect();
     let mut numbered = Numbered::default();
     for round in rounds(&current) {
-        let saved = save_processors(connection, &round).await?;
+        let saved = save_processors(connection, &round, at).await?;
         for (partition, save) in round {
             if let Some(held) = held
                 .get_mut(&partition)
@@ -140,6 +140,7 @@ fn rounds<'a>(commits: &[&'a PartitionCommit]) -> Vec<Vec<(Partition, &'a Proces
 async fn save_processors(
     connection: &mut PgConnection,
     round: &[(Partition, &ProcessorSave)],
+    at: LogTime,
 ) -> Attempt<HashSet<(Partition, String)>> {
     let mut saves = round.to_vec();
     saves.sort_unstable_by_key(|(partition, save)| (*partition, save.processor.as_str()));
@@ -163,17 +164,18 @@ async fn save_processors(
         .iter()
         .map(|(_, save)| save.state.as_slice())
         .collect();
-    let sql = "INSERT INTO family (partition, name, save_number, positions, state)
-               SELECT * FROM UNNEST($1::integer[], $2::text[], $3::bigint[], $4::bytea[], $5::bytea[])
+    let sql = "INSERT INTO family (partition, name, save_number, positions, state, saved_at)
+               SELECT *, $6 FROM UNNEST($1::integer[], $2::text[], $3::bigint[], $4::bytea[], $5::bytea[])
                ON CONFLICT (partition, name) DO UPDATE
-               SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state
+               SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state, saved_at = excluded.saved_at
                WHERE family.save_number < excluded.save_number RETURNING partition, name";
     let query = sqlx::query_as(sql)
         .bind(partitions)
         .bind(names)
         .bind(numbers)
         .bind(positions)
-        .bind(states);
+        .bind(states)
+        .bind(at.0);
     let saved: Vec<(i32, String)> = query.fetch_all(connection).await?;
     Ok(saved
         .into_iter()

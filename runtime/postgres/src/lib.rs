@@ -16,6 +16,7 @@ mod iam;
 mod inspect;
 mod migrations;
 mod outputs;
+mod pages;
 mod partitions;
 mod repartition;
 mod session;

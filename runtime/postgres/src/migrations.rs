@@ -10,7 +10,7 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -33,6 +33,7 @@ const FILES: [(&str, &str); 7] = [
         "dead_replay_indexes",
         include_str!("../migrations/0007_dead_replay_indexes.sql"),
     ),
+    ("pages", include_str!("../migrations/0008_pages.sql")),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;

@@ -37,10 +37,10 @@ pub(super) fn read_output(row: &PgRow) -> Attempt<StoredOutput> {
     })
 }
 
-type DeadRow = (i32, i64, Vec<u8>, Option<i64>);
-type ProcessorRow = (String, i64, Vec<u8>, Vec<u8>);
+pub(super) type DeadRow = (i32, i64, Vec<u8>, Option<i64>);
+type ProcessorRow = (String, i64, Vec<u8>, Vec<u8>, i64);
 
-fn read_dead((partition, sequence, letter, purged_at): DeadRow) -> Attempt<StoredDead> {
+pub(super) fn read_dead((partition, sequence, letter, purged_at): DeadRow) -> Attempt<StoredDead> {
     Ok(StoredDead {
         partition: partition as u32,
         sequence: sequence as u64,
@@ -49,12 +49,14 @@ fn read_dead((partition, sequence, letter, purged_at): DeadRow) -> Attempt<Store
     })
 }
 
-fn read_processor((name, save_number, positions, state): ProcessorRow) -> Attempt<StoredProcessor> {
+fn read_processor(row: ProcessorRow) -> Attempt<StoredProcessor> {
+    let (name, save_number, positions, state, saved_at) = row;
     Ok(StoredProcessor {
         processor: read_text(name),
         save_number: save_number as u64,
         positions: decode(&positions)?,
         state,
+        saved_at: LogTime(saved_at),
     })
 }
 
@@ -62,8 +64,7 @@ pub(super) async fn processors(
     connection: &mut PgConnection,
     partition: Partition,
 ) -> Attempt<Vec<StoredProcessor>> {
-    let sql =
-        "SELECT name, save_number, positions, state FROM family WHERE partition = $1 ORDER BY name";
+    let sql = "SELECT name, save_number, positions, state, saved_at FROM family WHERE partition = $1 ORDER BY name";
     let found: Vec<ProcessorRow> = sqlx::query_as(sql)
         .bind(partition as i32)
         .fetch_all(connection)
@@ -76,8 +77,7 @@ pub(super) async fn processor(
     partition: Partition,
     processor: &str,
 ) -> Attempt<Option<StoredProcessor>> {
-    let sql =
-        "SELECT name, save_number, positions, state FROM family WHERE partition = $1 AND name = $2";
+    let sql = "SELECT name, save_number, positions, state, saved_at FROM family WHERE partition = $1 AND name = $2";
     let found: Option<ProcessorRow> = sqlx::query_as(sql)
         .bind(partition as i32)
         .bind(stored(processor))

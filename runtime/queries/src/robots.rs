@@ -4,6 +4,7 @@ use serde::Serialize;
 use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result, StoredOutput};
+use theatre_actors::position::Partition;
 use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::Alert;
@@ -61,6 +62,26 @@ pub struct OpenCondition {
 /// When the store cannot be read, or a stored state is damaged or of an unknown version; names the
 /// robot.
 pub fn robots(store: &dyn CheckpointStore) -> Result<Vec<ProcessorView>> {
+    let saved = saved_robots(store)?.into_iter();
+    Ok(saved.map(|robot| robot.view).collect())
+}
+
+/// A robot as the store has it.
+#[derive(Debug, Clone)]
+pub struct SavedRobot {
+    /// The robot.
+    pub view: ProcessorView,
+    /// Where it is at home.
+    pub partition: Partition,
+    /// When it was saved; 0 where an earlier build has saved it.
+    pub saved_at: LogTime,
+}
+
+/// The same, each with where and when it was saved.
+///
+/// # Errors
+/// As [`robots`].
+pub fn saved_robots(store: &dyn CheckpointStore) -> Result<Vec<SavedRobot>> {
     let mut views = Vec::new();
     for partition in 0..partition_count(store)? {
         for stored in store.processors(partition)? {
@@ -70,15 +91,20 @@ pub fn robots(store: &dyn CheckpointStore) -> Result<Vec<ProcessorView>> {
                 continue;
             }
             let view = ProcessorView::from_state(&stored.processor, &stored.state);
-            views.push(view.map_err(|error| {
+            let view = view.map_err(|error| {
                 Error::Refused(format!(
                     "the state of robot '{}' cannot be read: {error}",
                     stored.processor
                 ))
-            })?);
+            })?;
+            views.push(SavedRobot {
+                view,
+                partition,
+                saved_at: stored.saved_at,
+            });
         }
     }
-    views.sort_by(|left, right| left.robot_id.cmp(&right.robot_id));
+    views.sort_by(|left, right| left.view.robot_id.cmp(&right.view.robot_id));
     Ok(views)
 }
 

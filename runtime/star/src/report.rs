@@ -52,6 +52,9 @@ pub const REPORTS: &[Report] = reports![
     "time_of_day",
     "quarterly_growth",
     "age_by_category",
+    "robot_utilization",
+    "outcomes_summary",
+    "procedures_by_category",
 ];
 
 impl Report {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Lake, Role};
+use theatre_api::{LetterReplays, Oidc, Pace, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
@@ -26,6 +26,10 @@ pub struct ApiPorts {
     pub access: Arc<dyn AccessStore>,
     /// Where the warehouse's reports are asked; `None`: there is none.
     pub reports: Option<Arc<dyn ReportSource>>,
+    /// Where rows of telemetry are read; `None`: there is no lake.
+    pub lake: Option<Arc<dyn Lake>>,
+    /// What sends records of dead letters again; `None`: this process cannot.
+    pub letters: Option<Arc<dyn LetterReplays>>,
 }
 
 /// Starts the interface as configured; `anonymous` is what callers without a token may do where the
@@ -55,6 +59,8 @@ pub fn start(
         store: ports.store,
         access: ports.access,
         reports: ports.reports,
+        lake: ports.lake,
+        letters: ports.letters,
         topics: topics(config, &registry),
         registry,
         rules: Arc::new(base),

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod doctor;
 mod foreseen;
 pub mod gate;
+mod letters;
 mod reports;
 pub mod top;
 mod traces;

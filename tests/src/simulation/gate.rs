@@ -540,6 +540,21 @@ impl DeadLetterStore for GatedStore {
     }
 }
 
+impl PageStore for GatedStore {
+    fn time(&self) -> Result<Option<LogTime>> {
+        self.gate.call(|| self.inner.time())
+    }
+    fn last_outputs(&self) -> Result<Vec<u64>> {
+        self.gate.call(|| self.inner.last_outputs())
+    }
+    fn output_page(&self, filter: &PageFilter) -> Result<OutputPage> {
+        self.gate.call(|| self.inner.output_page(filter))
+    }
+    fn dead_page(&self, after: Option<(u64, Partition)>, limit: usize) -> Result<Vec<StoredDead>> {
+        self.gate.call(|| self.inner.dead_page(after, limit))
+    }
+}
+
 impl CheckpointStore for GatedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.gate

@@ -357,6 +357,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "theatre-actors",
             "theatre-config",
             "theatre-system",
+            "theatre-parquet",
             "theatre-queries",
             "theatre-star",
         ],

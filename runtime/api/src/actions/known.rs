@@ -1,5 +1,6 @@
 //! What actions may name: robots and their open conditions, silences and rules as they are known.
 
+use serde_json::json;
 use theatre_actors::processor::{ConditionView, ProcessorView, SilenceScope, SilenceView};
 use theatre_actors::rules::{
     CLOCK_SKEW, INSTRUMENT_LIVES, Micros, ROBOT_SILENT, RuleSpec, did_you_mean,
@@ -138,6 +139,30 @@ impl<'a> Known<'a> {
             )));
         }
         Ok((Some(robot.to_owned()), deed))
+    }
+
+    /// What there is before a deed, as JSON for the audit trail: the condition, or the silence that
+    /// is taken back.
+    pub fn before(&self, deed: &Deed) -> Option<String> {
+        let condition = match deed {
+            Deed::Acknowledge { condition }
+            | Deed::Unacknowledge { condition }
+            | Deed::Assign { condition, .. }
+            | Deed::Close { condition } => Some(condition),
+            Deed::Silence(scope) => scope.condition.as_ref(),
+            Deed::Unsilence { .. } => None,
+        };
+        let condition = condition.and_then(|id| self.condition(id).ok());
+        let condition = condition.map(|(_, condition)| json!(condition));
+        let silence = || match deed {
+            Deed::Unsilence { silence } => {
+                let mut known = self.silences().into_iter();
+                known.find(|known| known.silence.silence_id == *silence)
+            }
+            _ => None,
+        };
+        let before = condition.or_else(|| silence().map(|known| json!(known.silence)));
+        before.map(|before| before.to_string())
     }
 
     /// The silences that hold.

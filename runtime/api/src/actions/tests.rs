@@ -72,6 +72,7 @@ fn robot(id: &str, conditions: Vec<ConditionView>, silences: Vec<SilenceView>) -
             status: "operational".to_owned(),
             serial_number: None,
             robot_model: Some("MX-2".to_owned()),
+            manufacturer: None,
             facility_id: Some("FAC-001".to_owned()),
             hardware_revision: None,
             software_version: None,

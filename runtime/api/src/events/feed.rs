@@ -9,7 +9,7 @@ use theatre_actors::ports::{CheckpointStore, Result, StoredOutput};
 use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use super::position::Position;
-use crate::model::{AlertTransition, outcome};
+use crate::model::{self, AlertTransition};
 
 /// Events that are kept for listeners that come back.
 const KEPT: usize = 10_000;
@@ -168,7 +168,7 @@ fn event(stored: &StoredOutput) -> Option<Event> {
         }
         OutputKind::Outcome => {
             let ended = Outcome::decode(&output.payload).ok()?;
-            ("outcome", None, outcome(&ended))
+            ("outcome", None, json!(model::Outcome::from(&ended)))
         }
         _ => return None,
     };

@@ -89,12 +89,15 @@ impl Request {
         let topic = parts.topics.get("alert_actions");
         let topic = topic.ok_or_else(|| Problem::missing("topic of", "alert_actions"))?;
         let act = |action: &Action| {
+            let fleet = state.snapshot.fleet(&*parts.store, &*parts.clock)?;
+            let before = Known::new(fleet.robots.iter(), &[]).before(&action.deed);
             let placed = action.append(
                 &*parts.log,
                 &*parts.access,
                 (topic, parts.partitions),
                 &self.caller.id,
                 self.from.clone(),
+                before,
             )?;
             Ok(Acted::of(action.clone(), placed))
         };

@@ -4,11 +4,13 @@ use actix_web::web::{Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use theatre_actors::ports::{AuditEntry, Role};
+use theatre_actors::ports::{AuditFilter, Role};
 use theatre_actors::time::LogTime;
 
-use super::{Known, ListQuery, Shared, ask};
+use super::pages::now;
+use super::{Known, Shared, ask, limited};
 use crate::body::Object;
+use crate::cursor;
 use crate::limits;
 use crate::model::{Audit, Page, Token};
 use crate::problem::{Answer, Problem};
@@ -79,12 +81,12 @@ pub(super) fn address(request: &HttpRequest) -> Option<String> {
 }
 
 pub(crate) async fn tokens(state: Shared) -> Answer<Json<Page<Token>>> {
-    let as_of = state.parts.clock.now();
-    let found = ask(&state, |parts| Ok(parts.access.tokens()?)).await?;
+    let asked = ask(&state, |parts| Ok((now(parts)?, parts.access.tokens()?)));
+    let (as_of, found) = asked.await?;
     Ok(Json(Page {
         items: found.iter().map(|token| Token::of(token, None)).collect(),
         next: None,
-        as_of: as_of.into(),
+        as_of,
     }))
 }
 
@@ -111,18 +113,11 @@ pub(crate) async fn revoke_token(
     state: Shared,
 ) -> Answer<HttpResponse> {
     let id = id.into_inner();
-    let entry = AuditEntry {
-        at: state.parts.clock.now(),
-        who: caller.id.clone(),
-        from: address(&request),
-        action: "token.revoke".to_owned(),
-        target: id.clone(),
-        before: None,
-        after: None,
-    };
-    let wanted = id.clone();
+    let (now, wanted) = (state.parts.clock.now(), id.clone());
+    let (who, from) = (caller.id.clone(), address(&request));
     let revoked = ask(&state, move |parts| {
-        Ok(parts.access.revoke_token(&wanted, entry.at, &entry)?)
+        let access = &*parts.access;
+        Ok(tokens::revoke(access, &wanted, now, &who, from)?)
     });
     if revoked.await? {
         return Ok(HttpResponse::NoContent().finish());
@@ -130,13 +125,49 @@ pub(crate) async fn revoke_token(
     Err(Problem::missing("token in force", &id))
 }
 
-pub(crate) async fn audit(query: Query<ListQuery>, state: Shared) -> Answer<Json<Page<Audit>>> {
-    let limit = query.limit()?;
-    let as_of = state.parts.clock.now();
-    let found = ask(&state, move |parts| Ok(parts.access.audit_trail(limit)?)).await?;
+/// Which entries are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditQuery {
+    who: Option<String>,
+    action: Option<String>,
+    target: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(crate) async fn audit(query: Query<AuditQuery>, state: Shared) -> Answer<Json<Page<Audit>>> {
+    let AuditQuery {
+        who,
+        action,
+        target,
+        after,
+        limit,
+    } = query.into_inner();
+    let limit = limited(limit)?;
+    let list = format!("audit {who:?} {action:?} {target:?}");
+    let before: Option<u64> = match after {
+        Some(text) => Some(cursor::open(&list, &text)?),
+        None => None,
+    };
+    let filter = AuditFilter {
+        who,
+        action,
+        target,
+        before,
+        limit: limit + 1,
+    };
+    let (as_of, mut found) = ask(&state, move |parts| {
+        Ok((now(parts)?, parts.access.audit_page(&filter)?))
+    })
+    .await?;
+    let next = (found.len() > limit).then(|| {
+        found.truncate(limit);
+        found.last().map(|(number, _)| cursor::seal(&list, number))
+    });
     Ok(Json(Page {
-        items: found.into_iter().map(Audit::from).collect(),
-        next: None,
-        as_of: as_of.into(),
+        items: found.into_iter().map(|(_, entry)| entry.into()).collect(),
+        next: next.flatten(),
+        as_of,
     }))
 }

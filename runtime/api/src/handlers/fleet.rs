@@ -1,13 +1,31 @@
-//! Robots and procedures.
+//! Robots.
 
 use actix_web::web::{Json, Path, Query};
 use schemars::JsonSchema;
-use serde::Serialize;
-use theatre_actors::processor::ProcessorView;
+use serde::{Deserialize, Serialize};
+use theatre_schemas::records::Priority;
 
-use super::{Known, ListQuery, Shared, fleet_of};
-use crate::model::{Page, Procedure, Robot, Time};
+use super::outputs::given;
+use super::pages::since;
+use super::{Known, Shared, fleet_of, limited};
+use crate::cursor;
+use crate::model::{Page, Robot, Time};
 use crate::problem::{Answer, Problem};
+use crate::snapshot::Saved;
+
+/// Which robots are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RobotQuery {
+    #[serde(alias = "facility_id")]
+    facility: Option<String>,
+    model: Option<String>,
+    status: Option<String>,
+    priority: Option<Priority>,
+    changed_after: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
 
 /// A robot as it was at a moment.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -19,29 +37,40 @@ pub(crate) struct RobotThen {
 }
 
 pub(crate) async fn robots(
-    query: Query<ListQuery>,
+    query: Query<RobotQuery>,
     caller: Known,
     state: Shared,
 ) -> Answer<Json<Page<Robot>>> {
-    let limit = query.limit()?;
+    let query = query.into_inner();
+    let limit = limited(query.limit)?;
+    let changed_after = given("changed_after", query.changed_after.as_deref())?;
+    let list = format!(
+        "robots {:?} {:?} {:?} {:?} {changed_after:?}",
+        query.facility, query.model, query.status, query.priority
+    );
+    let after = query.after.as_deref();
+    let after: Option<String> = after.map(|text| cursor::open(&list, text)).transpose()?;
     let fleet = fleet_of(&state).await?;
-    let after = query.after.as_deref().unwrap_or_default();
-    let wanted = |view: &&ProcessorView| {
+    let is = |wanted: &Option<String>, known: Option<&str>| {
+        wanted.is_none() || wanted.as_deref() == known
+    };
+    let wanted = |saved: &Saved<'_>| {
+        let view = saved.view;
         let open = |priority| view.conditions.iter().any(|open| open.priority == priority);
-        view.robot_id.as_str() > after
+        let record = &view.record;
+        after.as_ref().is_none_or(|after| view.robot_id > *after)
             && caller.may(&view.robot_id)
             && query.priority.is_none_or(open)
+            && is(&query.facility, record.facility_id.as_deref())
+            && is(&query.model, record.robot_model.as_deref())
+            && is(&query.status, Some(&record.status))
+            && changed_after.is_none_or(|moment| saved.saved_at >= since(moment))
     };
-    let mut items: Vec<Robot> = fleet
-        .robots
-        .iter()
-        .filter(wanted)
-        .take(limit + 1)
-        .map(Robot::from)
-        .collect();
+    let found = fleet.saved().filter(wanted).take(limit + 1);
+    let mut items: Vec<Robot> = found.map(Robot::from).collect();
     let next = (items.len() > limit).then(|| {
         items.truncate(limit);
-        items.last().map(|robot| robot.robot_id.clone())
+        items.last().map(|last| cursor::seal(&list, &last.robot_id))
     });
     Ok(Json(Page {
         items,
@@ -56,84 +85,11 @@ pub(crate) async fn robot(
     state: Shared,
 ) -> Answer<Json<RobotThen>> {
     let fleet = fleet_of(&state).await?;
-    let view = fleet.robot(&robot).filter(|_| caller.may(&robot));
-    let view = view.ok_or_else(|| Problem::missing("robot", &robot))?;
+    let is_it = |saved: &Saved<'_>| saved.view.robot_id == *robot;
+    let found = fleet.saved().filter(|_| caller.may(&robot)).find(is_it);
+    let saved = found.ok_or_else(|| Problem::missing("robot", &robot))?;
     Ok(Json(RobotThen {
-        robot: Robot::from(view),
-        as_of: fleet.as_of.into(),
-    }))
-}
-
-pub(crate) async fn procedures(
-    query: Query<ListQuery>,
-    caller: Known,
-    state: Shared,
-) -> Answer<Json<Page<Procedure>>> {
-    let limit = query.limit()?;
-    let fleet = fleet_of(&state).await?;
-    let mut found: Vec<Procedure> = fleet
-        .robots
-        .iter()
-        .filter(|view| caller.may(&view.robot_id))
-        .filter(|view| {
-            query
-                .robot
-                .as_ref()
-                .is_none_or(|robot| *robot == view.robot_id)
-        })
-        .flat_map(|view| view.procedures.iter())
-        .filter(|procedure| {
-            query
-                .status
-                .as_ref()
-                .is_none_or(|status| *status == procedure.status)
-        })
-        .map(Procedure::from)
-        .collect();
-    // The place in a page is a time and the ids, so that pages fit together while cases go on.
-    let place = |item: &Procedure| {
-        format!(
-            "{:020}/{}/{}",
-            i64::MAX - item.heard_at.0,
-            item.procedure_id,
-            item.robot_id
-        )
-    };
-    found.sort_by_cached_key(place);
-    if let Some(after) = &query.after {
-        found.retain(|item| place(item) > *after);
-    }
-    let next = (found.len() > limit).then(|| {
-        found.truncate(limit);
-        found.last().map(place)
-    });
-    Ok(Json(Page {
-        items: found,
-        next: next.flatten(),
-        as_of: fleet.as_of.into(),
-    }))
-}
-
-pub(crate) async fn procedure(
-    id: Path<String>,
-    caller: Known,
-    state: Shared,
-) -> Answer<Json<Page<Procedure>>> {
-    let fleet = fleet_of(&state).await?;
-    let legs: Vec<Procedure> = fleet
-        .robots
-        .iter()
-        .filter(|view| caller.may(&view.robot_id))
-        .flat_map(|view| view.procedures.iter())
-        .filter(|procedure| procedure.procedure_id == *id)
-        .map(Procedure::from)
-        .collect();
-    if legs.is_empty() {
-        return Err(Problem::missing("procedure", &id));
-    }
-    Ok(Json(Page {
-        items: legs,
-        next: None,
+        robot: Robot::from(saved),
         as_of: fleet.as_of.into(),
     }))
 }

@@ -9,11 +9,13 @@ use serde_json::Value;
 use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::OutputFilter;
 
+use super::pages::{Wanted, now};
 use super::windows::moment;
-use super::{Known, LOOKED_AT, Shared, ask, limited};
+use super::{Known, Shared, ask, limited};
 use crate::access::Caller;
+use crate::cursor;
 use crate::model::Page;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::rows;
 
 /// Which of them are wanted.
@@ -23,6 +25,7 @@ pub(crate) struct OutputQuery {
     robot: Option<String>,
     from: Option<String>,
     until: Option<String>,
+    changed_after: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -36,68 +39,43 @@ pub(crate) struct VersionQuery {
 }
 
 impl OutputQuery {
-    fn filter(&self, kind: OutputKind) -> OutputFilter {
-        OutputFilter {
-            kind: Some(kind),
-            robot_id: self.robot.clone(),
-            limit: LOOKED_AT,
-            ..OutputFilter::default()
-        }
-    }
-
-    /// Of what holds now: what was at another time before may be in the stretch now, or not any more.
-    fn stretch(&self) -> Answer<std::ops::Range<i64>> {
-        let from = moment("from", self.from.as_deref(), i64::MIN)?;
-        Ok(from..moment("until", self.until.as_deref(), i64::MAX)?)
+    pub(crate) fn wanted(self, list: &'static str, kind: OutputKind) -> Answer<Wanted> {
+        let limit = limited(self.limit)?;
+        Ok(Wanted {
+            robot: self.robot,
+            from: given("from", self.from.as_deref())?,
+            until: given("until", self.until.as_deref())?,
+            changed_after: given("changed_after", self.changed_after.as_deref())?,
+            after: self.after,
+            ..Wanted::latest(list, kind, limit)
+        })
     }
 }
 
-/// Outputs of a kind by their last revision, the latest first.
+/// A moment, where one is given.
+pub(super) fn given(name: &str, text: Option<&str>) -> Answer<Option<i64>> {
+    text.map(|text| moment(name, Some(text), 0)).transpose()
+}
+
+/// Outputs of a kind by their last revision, the latest first, or by commit where changes are asked.
 async fn latest(
     kind: OutputKind,
     query: Query<OutputQuery>,
     caller: Known,
     state: Shared,
 ) -> Answer<Json<Page<Value>>> {
-    let (filter, stretch) = (query.filter(kind), query.stretch()?);
-    let limit = limited(query.limit)?;
-    let after = query.after.as_deref().map(place).transpose()?;
-    let as_of = state.parts.clock.now();
+    let wanted = query.into_inner().wanted(kind.spec().name, kind)?;
     let caller: Caller = caller.into_inner();
     let page = ask(&state, move |parts| {
-        let stored = parts.store.find_outputs(&filter)?;
-        let outputs = stored.into_iter().map(|stored| stored.output);
-        let mut found = last_revisions(outputs.filter(|output| caller.may(&output.robot_id)));
-        found.retain(|output| stretch.contains(&output.event_time));
-        found.sort_by(|left, right| order(left).cmp(&order(right)));
-        let rest = found.iter().skip_while(|output| {
-            let passed = |(time, id): &(i64, String)| order(output) <= (time.saturating_neg(), id);
-            after.as_ref().is_some_and(passed)
-        });
-        let mut rest = rest.peekable();
-        let shown: Vec<&OutputEvent> = rest.by_ref().take(limit).collect();
-        let next = shown.last().filter(|_| rest.peek().is_some());
+        let found = wanted.gather(parts, &caller, None)?;
+        let outputs: Vec<&OutputEvent> = found.outputs.iter().map(|it| &it.output).collect();
         Ok(Page {
-            next: next.map(|last| format!("{}/{}", last.event_time, last.id)),
-            items: rows::items(kind, &shown)?,
-            as_of: as_of.into(),
+            items: rows::items(kind, &outputs)?,
+            next: found.next,
+            as_of: found.as_of,
         })
     });
     Ok(Json(page.await?))
-}
-
-/// The latest come first; of one moment, by id.
-fn order(output: &OutputEvent) -> (i64, &str) {
-    (output.event_time.saturating_neg(), &output.id)
-}
-
-/// Where the page before ended.
-fn place(after: &str) -> Answer<(i64, String)> {
-    let parsed = after.split_once('/').and_then(|(time, id)| {
-        let time: i64 = time.parse().ok()?;
-        Some((time, id.to_owned()))
-    });
-    parsed.ok_or_else(|| Problem::bad("after: give the `next` of the page before"))
 }
 
 fn last_revisions(outputs: impl Iterator<Item = OutputEvent>) -> Vec<OutputEvent> {
@@ -120,8 +98,13 @@ async fn versions(
 ) -> Answer<Json<Page<Value>>> {
     let VersionQuery { after, limit } = query.into_inner();
     let limit = limited(limit)?;
-    let as_of = state.parts.clock.now();
+    let list = kind.spec().name;
+    let after: Option<String> = match after {
+        Some(text) => Some(cursor::open(list, &text)?),
+        None => None,
+    };
     let page = ask(&state, move |parts| {
+        let as_of = now(parts)?;
         let filter = OutputFilter {
             kind: Some(kind),
             until: Some(as_of.0.saturating_add(1)),
@@ -129,17 +112,17 @@ async fn versions(
         };
         let stored = parts.store.find_outputs(&filter)?;
         let outputs = last_revisions(stored.into_iter().map(|stored| stored.output));
-        let mut now: BTreeMap<&str, &OutputEvent> = BTreeMap::new();
+        let mut current: BTreeMap<&str, &OutputEvent> = BTreeMap::new();
         for output in &outputs {
             let is_later = |known: &&OutputEvent| known.event_time < output.event_time;
             if is_withdrawn(kind, output)? {
                 continue;
             }
-            if now.get(&*output.subject).is_none_or(is_later) {
-                now.insert(&output.subject, output);
+            if current.get(&*output.subject).is_none_or(is_later) {
+                current.insert(&output.subject, output);
             }
         }
-        let rest = now.into_values().filter(|output| {
+        let rest = current.into_values().filter(|output| {
             let passed = |after: &String| output.subject <= *after;
             !after.as_ref().is_some_and(passed)
         });
@@ -147,9 +130,9 @@ async fn versions(
         let shown: Vec<&OutputEvent> = rest.by_ref().take(limit).collect();
         let next = shown.last().filter(|_| rest.peek().is_some());
         Ok(Page {
-            next: next.map(|last| last.subject.clone()),
+            next: next.map(|last| cursor::seal(list, &last.subject)),
             items: rows::items(kind, &shown)?,
-            as_of: as_of.into(),
+            as_of,
         })
     });
     Ok(Json(page.await?))

@@ -42,7 +42,26 @@ fn columns(report: &Report) -> Vec<ReportColumn> {
 }
 
 pub(crate) async fn rows(name: Path<String>, state: Shared) -> Answer<Json<ReportRows>> {
-    let (report, answered) = answer(&name, &state).await?;
+    of_name(&name, state).await
+}
+
+/// Makes the handlers of reports that have a path of their own.
+macro_rules! of_report {
+    ($($handler:ident,)+) => {
+        $(pub(crate) async fn $handler(state: Shared) -> Answer<Json<ReportRows>> {
+            of_name(stringify!($handler), state).await
+        })+
+    };
+}
+
+of_report! {
+    robot_utilization,
+    outcomes_summary,
+    procedures_by_category,
+}
+
+async fn of_name(name: &str, state: Shared) -> Answer<Json<ReportRows>> {
+    let (report, answered) = answer(name, &state).await?;
     Ok(Json(ReportRows {
         report: report.name,
         title: report.title(),

@@ -3,18 +3,19 @@
 use actix_web::web::{Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use theatre_actors::control::{ChangeFate, ChangeKind, RuleBase, RuleChange, StandingRules};
+use serde::Deserialize;
+use serde_json::Value;
+use theatre_actors::control::{ChangeKind, RuleBase, RuleChange, StandingRules};
 use theatre_actors::rules::RuleSpec;
 
 use super::actions::Said;
 use super::admin::address;
+use super::pages::now;
 use super::{Known, Shared, ask};
 use crate::actions::text;
 use crate::body::Object;
 use crate::keyed::{Key, once};
-use crate::model::Page;
+use crate::model::{Change, ChangeAccepted, Page, Rule};
 use crate::problem::{Answer, Problem};
 use crate::rule_changes::{self, DATASET, Fault, Way};
 use crate::{Parts, access};
@@ -52,57 +53,37 @@ pub(super) fn standing(parts: &Parts) -> Answer<StandingRules> {
     Ok(theatre_queries::standing_rules(&*parts.store, base)?)
 }
 
-pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
-    let as_of = state.parts.clock.now();
-    let standing = ask(&state, standing).await?;
-    let shown = |rule: &RuleSpec, is_enabled: bool, refused: Option<&str>| {
+pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Rule>>> {
+    let (as_of, standing) = ask(&state, |parts| Ok((now(parts)?, standing(parts)?))).await?;
+    let shown = |rule: &RuleSpec, is_enabled: bool| {
         let waits =
             |change: &&RuleChange| (&change.rule_id, change.shadow) == (&rule.id, rule.shadow);
         let waiting = standing.waiting().iter().filter(waits);
-        let mut shown = json!(rule);
-        shown["is_enabled"] = json!(is_enabled);
-        shown["waiting"] = waiting.map(|change| json!(change.change_id)).collect();
-        if let Some(why) = refused {
-            shown["refused"] = json!(why);
-        }
-        shown
+        let waiting = waiting.map(|change| change.change_id.clone());
+        Rule::of(rule, is_enabled, waiting.collect())
     };
     let known = standing.known();
-    let known = known.map(|(rule, is_enabled)| shown(rule, is_enabled, None));
+    let known = known.map(|(rule, is_enabled)| shown(rule, is_enabled));
     let refused = standing.refused();
-    let refused = refused
-        .iter()
-        .map(|it| shown(&it.spec, false, Some(&it.why)));
+    let refused = refused.iter().map(|it| Rule {
+        refused: Some(it.why.clone()),
+        ..shown(&it.spec, false)
+    });
     Ok(Json(Page {
         items: known.chain(refused).collect(),
         next: None,
-        as_of: as_of.into(),
+        as_of,
     }))
 }
 
-pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Value>>> {
-    let as_of = state.parts.clock.now();
-    let standing = ask(&state, standing).await?;
-    let shown = |change: &RuleChange| {
-        let mut shown = json!(change);
-        let fate = standing.fate(change);
-        shown["is_waiting"] = json!(fate == ChangeFate::Waiting);
-        shown["fate"] = json!(fate);
-        shown
-    };
+pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Change>>> {
+    let (as_of, standing) = ask(&state, |parts| Ok((now(parts)?, standing(parts)?))).await?;
+    let shown = |change: &RuleChange| Change::of(change, standing.fate(change));
     Ok(Json(Page {
         items: standing.changes().iter().rev().map(shown).collect(),
         next: None,
-        as_of: as_of.into(),
+        as_of,
     }))
-}
-
-/// What is answered to who asked for a change.
-#[derive(Debug, Serialize)]
-struct Accepted {
-    change_id: String,
-    rule_id: String,
-    is_waiting: bool,
 }
 
 impl From<Fault> for Problem {
@@ -158,8 +139,9 @@ async fn change(
                 patience: rule_changes::PATIENCE,
             };
             let who = (&*caller.id, from.clone());
-            rule_changes::append(std::slice::from_ref(change), &way, who)?;
-            Ok(Accepted {
+            let before = standing(parts)?;
+            rule_changes::append_after(std::slice::from_ref(change), &way, who, Some(&before))?;
+            Ok(ChangeAccepted {
                 change_id: change.change_id.clone(),
                 rule_id: change.rule_id.clone(),
                 is_waiting: parts.rules_approval && !change.is_answer(),

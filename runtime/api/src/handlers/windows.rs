@@ -10,6 +10,7 @@ use theatre_actors::ports::OutputFilter;
 use theatre_actors::window::{WindowRow, merge_revisions};
 use theatre_schemas::dataset::Dataset;
 
+use super::pages::now;
 use super::{Known, Shared, ask, fleet_of};
 use crate::Parts;
 use crate::model::{Point, Series, Time};
@@ -54,8 +55,10 @@ pub(crate) async fn series(
     let view = view.ok_or_else(|| Problem::missing("robot", &robot))?;
     let clock = view.clock.unwrap_or(fleet.as_of.0);
     let question = question(&state.parts, robot.into_inner(), &query, clock)?;
-    let as_of = state.parts.clock.now();
-    let series = ask(&state, move |parts| answer(parts, question, as_of.into()));
+    let series = ask(&state, move |parts| {
+        let as_of = now(parts)?;
+        answer(parts, question, as_of)
+    });
     Ok(Json(series.await?))
 }
 

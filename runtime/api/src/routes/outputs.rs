@@ -3,12 +3,9 @@
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
-use super::taken::{AFTER, Kind, LIMIT, Parameter, ROBOT, query};
+use super::taken::{AFTER, CHANGED_AFTER, FROM, LIMIT, ROBOT, UNTIL};
 use super::{Gives, RouteSpec, asked, get};
 use crate::handlers::outputs;
-
-const FROM: Parameter = query("from", Kind::Moment, "Not before this moment (RFC 3339).");
-const UNTIL: Parameter = query("until", Kind::Moment, "Before this moment (RFC 3339).");
 
 pub(super) fn all() -> Vec<RouteSpec> {
     let viewer = Some(Role::Viewer);
@@ -22,7 +19,7 @@ pub(super) fn all() -> Vec<RouteSpec> {
             handler,
         )
     };
-    let of_robots = || vec![ROBOT, FROM, UNTIL, AFTER, LIMIT];
+    let of_robots = || vec![ROBOT, FROM, UNTIL, CHANGED_AFTER, AFTER, LIMIT];
     vec![
         rows(
             "/api/v1/outcomes",

@@ -2,7 +2,6 @@
 
 use actix_web::http::Method;
 use actix_web::web;
-use serde_json::Value;
 use theatre_actors::ports::Role;
 
 use super::{
@@ -10,7 +9,7 @@ use super::{
 };
 use crate::handlers;
 use crate::handlers::rules::{Because, RuleWish};
-use crate::model::Page;
+use crate::model::{Change, ChangeAccepted, Page, Rule};
 
 const RULE_WISH: Takes = takes::<RuleWish>(
     "{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file.",
@@ -31,7 +30,7 @@ fn standing() -> Vec<RouteSpec> {
             viewer,
             "The rules that hold, those in the shadow and those that are disabled too (`is_enabled`), and which changes of each wait (`waiting`); with those that do not fit the configuration any more, and why (`refused`).",
             vec![],
-            Gives::Json(schema::<Page<Value>>),
+            Gives::Json(schema::<Page<Rule>>),
             || asked().to(handlers::rules::rules),
         ),
         get(
@@ -39,7 +38,7 @@ fn standing() -> Vec<RouteSpec> {
             viewer,
             "Changes of rules, the latest first, and what became of each (`fate`): it counts, is waiting, was rejected or withdrawn, or is refused since the configuration is another one.",
             vec![],
-            Gives::Json(schema::<Page<Value>>),
+            Gives::Json(schema::<Page<Change>>),
             || asked().to(handlers::rules::changes),
         ),
     ]
@@ -60,7 +59,7 @@ fn changes() -> Vec<RouteSpec> {
         parameters,
         takes,
         status: 202,
-        gives: Gives::Json(schema::<Value>),
+        gives: Gives::Json(schema::<ChangeAccepted>),
         handler,
     };
     vec![

@@ -61,7 +61,15 @@ pub(super) const fn path(name: &'static str, doc: &'static str) -> Parameter {
 pub(super) const AFTER: Parameter = query(
     "after",
     Kind::Text,
-    "Where the page before ended: its `next`.",
+    "Where the page before ended: its `next`, with the same filters.",
+);
+pub(super) const FROM: Parameter =
+    query("from", Kind::Moment, "Not before this moment (RFC 3339).");
+pub(super) const UNTIL: Parameter = query("until", Kind::Moment, "Before this moment (RFC 3339).");
+pub(super) const CHANGED_AFTER: Parameter = query(
+    "changed_after",
+    Kind::Moment,
+    "Only what was saved after an earlier answer: give its `as_of`. What was saved in the minute before it comes again, so that nothing is missed where clocks differ.",
 );
 pub(super) const LIMIT: Parameter = query(
     "limit",

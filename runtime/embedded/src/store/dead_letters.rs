@@ -244,13 +244,14 @@ mod tests {
         let path = folder.path().join("store");
         drop(EmbeddedStore::open(&path).unwrap());
         let before = "DROP INDEX dead_replay_in_doubt; DROP INDEX dead_replay_copy;
+            DROP INDEX fact_latest; DROP INDEX fact_subject; DROP INDEX fact_committed; ALTER TABLE family DROP COLUMN saved_at;
             INSERT INTO dead_replay VALUES (0, 1, 1, 0, 0, 4, NULL, 9);
             PRAGMA user_version = 3;";
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute_batch(before).unwrap();
         drop(connection);
         let applied = EmbeddedStore::migrate(&path).unwrap();
-        assert_eq!(applied, ["0004_dead_replay_indexes"]);
+        assert_eq!(applied, ["0004_dead_replay_indexes", "0005_pages"]);
         let store = EmbeddedStore::open_read_only(&path).unwrap();
         assert_eq!(store.dead_replays_in_doubt().unwrap().len(), 1);
         assert!(EmbeddedStore::migrate(&path).unwrap().is_empty());

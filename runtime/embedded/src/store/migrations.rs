@@ -8,6 +8,7 @@
 //! | 2 | the table `undelivered` |
 //! | 3 | the table `dead_replay`, and in `dead` when a letter was erased |
 //! | 4 | the indexes of `dead_replay` |
+//! | 5 | the indexes by which lists of outputs are read in pages, and when a processor was saved |
 
 use std::path::Path;
 
@@ -20,7 +21,7 @@ use crate::cannot_open;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of [`SCHEMA`].
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// From version 0 to 1. The names of the consumers are those under which they go on.
 const CURSORS: &str = "
@@ -34,6 +35,9 @@ const CURSORS: &str = "
 
 /// From version 2 to 3.
 const PURGED_AT: &str = "ALTER TABLE dead ADD COLUMN purged_at INTEGER;";
+
+/// From version 4 to 5.
+const SAVED_AT: &str = "ALTER TABLE family ADD COLUMN saved_at INTEGER NOT NULL DEFAULT 0;";
 
 /// Makes the tables, or brings those of an earlier build to this one's version, in one transaction;
 /// says which migrations that took.
@@ -61,12 +65,16 @@ pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<Stri
         if is_old && found < 3 {
             transaction.execute_batch(PURGED_AT)?;
         }
+        if is_old && found < 5 {
+            transaction.execute_batch(SAVED_AT)?;
+        }
         transaction.pragma_update(None, "user_version", VERSION)?;
         let applied = [
             has_no_cursors.then_some("0001_cursors"),
             (is_old && found < 2).then_some("0002_undelivered"),
             (is_old && found < 3).then_some("0003_dead_letters"),
-            is_old.then_some("0004_dead_replay_indexes"),
+            (is_old && found < 4).then_some("0004_dead_replay_indexes"),
+            is_old.then_some("0005_pages"),
         ];
         Ok(applied.into_iter().flatten().map(str::to_owned).collect())
     };

@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS family (
     save_number INTEGER NOT NULL,
     positions   BLOB NOT NULL,
     state       BLOB NOT NULL,
+    -- When it was saved; 0 for what an earlier build has saved.
+    saved_at    INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (partition, family)
 ) STRICT;
 
@@ -61,6 +63,10 @@ CREATE TABLE IF NOT EXISTS fact (
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS fact_id ON fact (kind, id, revision);
 CREATE INDEX IF NOT EXISTS fact_robot ON fact (robot_id, kind, event_time);
+-- Lists by pages, without windows, of which there are far more (kind 1).
+CREATE INDEX IF NOT EXISTS fact_latest ON fact (kind, event_time, id, revision) WHERE kind <> 1;
+CREATE INDEX IF NOT EXISTS fact_subject ON fact (kind, subject, event_time, id, revision) WHERE kind <> 1;
+CREATE INDEX IF NOT EXISTS fact_committed ON fact (kind, committed_at, id, revision) WHERE kind <> 1;
 
 CREATE TABLE IF NOT EXISTS dead (
     partition INTEGER NOT NULL,

@@ -27,6 +27,9 @@ const PAGE: usize = 200;
 pub struct Selection {
     /// This one: its partition and number.
     pub one: Option<(Partition, u64)>,
+    /// These ones; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub some: Vec<(Partition, u64)>,
     /// Those with one of these reasons; empty: any.
     pub reasons: Vec<DeadReason>,
     /// Those of an input topic, by its place among them.
@@ -47,11 +50,17 @@ impl Selection {
         self.limit > 0 && done >= self.limit
     }
 
+    /// Whether a dead letter is meant by its partition and number.
+    fn names(&self, letter: (Partition, u64)) -> bool {
+        self.one == Some(letter) || self.some.contains(&letter)
+    }
+
     /// Whether a dead letter is meant, apart from the limit.
     pub fn takes(&self, stored: &StoredDead) -> bool {
         let dead = &stored.dead;
         let is_it = |one| one == (stored.partition, stored.sequence);
         self.one.is_none_or(is_it)
+            && (self.some.is_empty() || self.some.iter().any(|one| is_it(*one)))
             && (self.reasons.is_empty() || self.reasons.contains(&dead.reason))
             && self.topic.is_none_or(|topic| topic == dead.topic)
             && (self.robot.as_ref()).is_none_or(|robot| dead.robot_id.as_ref() == Some(robot))
@@ -73,6 +82,14 @@ impl<'a> Pages<'a> {
     fn begin(store: &'a dyn CheckpointStore, selection: &'a Selection) -> Result<Self> {
         let (_, partitions) = store.layout()?.unwrap_or_default();
         let mut left = Vec::new();
+        for (partition, number) in selection.some.iter().rev() {
+            left.push((*partition, number.saturating_sub(1), *number));
+        }
+        let partitions = if selection.some.is_empty() {
+            partitions
+        } else {
+            0
+        };
         for partition in (0..partitions).rev() {
             match selection.one {
                 Some((of, number)) if of == partition => {
@@ -92,7 +109,8 @@ impl<'a> Pages<'a> {
     /// The next ones that are meant; `None` at the end. A page may have none of them.
     fn next(&mut self) -> Result<Option<Vec<StoredDead>>> {
         while let Some((partition, after, last)) = self.left.pop() {
-            let mut page = self.store.dead_after(partition, after, PAGE)?;
+            let still = usize::try_from(last.saturating_sub(after)).unwrap_or(PAGE);
+            let mut page = self.store.dead_after(partition, after, still.min(PAGE))?;
             let Some(reached) = page.last().map(|stored| stored.sequence) else {
                 continue;
             };

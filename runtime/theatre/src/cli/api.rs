@@ -7,11 +7,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output;
+use super::process::pseudonym_key;
 use super::service::Place;
 use super::{Common, Failure};
 use crate::adapters::{self, Access};
 use crate::admin::{self, IfTaken};
 use crate::api::{self, ApiPorts};
+use crate::letters::Letters;
 use crate::reports::Reports;
 
 /// The HTTP interface and the page, without a pipeline.
@@ -42,12 +44,30 @@ impl Api {
         // It decodes nothing that has pseudonyms, so it needs no key.
         let params = Arc::new(adapters::params(config, [0; 32])?);
         let adapters = adapters::Adapters::new(config, &place.dir, Access::Write)?;
+        let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
+        // Without the key it could not read what is in a dead letter.
+        let letters = match &config.pseudonym_key_file {
+            Some(_) => {
+                let key = pseudonym_key(config, &place.dir)?;
+                let mut params = adapters::params(config, key)?;
+                params.follow_only(&store.layout()?.unwrap_or_default().0);
+                let (log, store) = (log.clone(), store.clone());
+                Some(Letters::new(params, log, store, access.clone(), None))
+            }
+            None => None,
+        };
         let ports = ApiPorts {
-            log: adapters.log()?,
-            store: adapters.store()?,
-            access: adapters.access()?,
+            log,
+            store,
+            access,
+            letters,
             // An embedded warehouse is that of a process which loads it.
             reports: Reports::of(config, &place.dir).filter(|_| config.warehouse.url.is_some()),
+            // So is an embedded lake.
+            lake: match config.lake.enabled && config.lake.url.is_some() {
+                true => Some(adapters.lake()?),
+                false => None,
+            },
         };
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use theatre_actors::ports::{AccessStore, AuditEntry, Role};
+use theatre_actors::ports::{AccessStore, Role};
 use theatre_actors::time::{Clock, LogTime};
 use theatre_api::NewToken;
 use theatre_api::actions::text;
@@ -91,16 +91,7 @@ impl Door<'_> {
             .map(|request| ask(self.address, &secret, request));
         let asked: Result<Vec<Value>, Failure> = asked.collect();
         let at = SystemClock.now();
-        let entry = AuditEntry {
-            at,
-            who: WHO.to_owned(),
-            from: None,
-            action: "token.revoke".to_owned(),
-            target: token.id.clone(),
-            before: None,
-            after: None,
-        };
-        access.revoke_token(&token.id, at, &entry)?;
+        theatre_api::revoke(&*access, &token.id, at, WHO, None)?;
         asked
     }
 }

@@ -10,6 +10,7 @@ use super::service::Service;
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
 use crate::api::{self, ApiPorts};
+use crate::letters::Letters;
 use crate::reports::Reports;
 
 /// Serves the HTTP interface and the page, unless the configuration has none; `anonymous` is what
@@ -24,11 +25,21 @@ pub(super) fn serve(
         return Ok(());
     }
     let dir = DataDir::new(&common.data);
+    let access = Adapters::new(config, &dir, Access::Write)?.access()?;
+    let letters = Letters::new(
+        service.params.clone(),
+        service.ports.log.clone(),
+        service.ports.store.clone(),
+        access.clone(),
+        config.store.url.is_none().then(|| dir.clone()),
+    );
     let ports = ApiPorts {
         log: service.ports.log.clone(),
         store: service.ports.store.clone(),
-        access: Adapters::new(config, &dir, Access::Write)?.access()?,
+        access,
+        letters: Some(letters),
         reports: Reports::of(config, &dir),
+        lake: config.lake.enabled.then(|| service.ports.lake.clone()),
     };
     if config.store.url.is_none() {
         // This process has the lock of the directory: those that began them have ended.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
-use theatre_actors::ports::{AccessStore, AuditEntry, Role};
+use theatre_actors::ports::{AccessStore, Role};
 use theatre_actors::rules::Micros;
 use theatre_actors::time::{Clock, LogTime};
 use theatre_api::NewToken;
@@ -91,16 +91,7 @@ impl Token {
             }
             Self::List => list(&*access, common),
             Self::Revoke { id } => {
-                let entry = AuditEntry {
-                    at: now,
-                    who: WHO.to_owned(),
-                    from: None,
-                    action: "token.revoke".to_owned(),
-                    target: id.clone(),
-                    before: None,
-                    after: None,
-                };
-                if !access.revoke_token(&id, now, &entry)? {
+                if !theatre_api::revoke(&*access, &id, now, WHO, None)? {
                     return Err(Failure::Failed(format!(
                         "there is no token '{id}' in force: `theatre token list` names them"
                     )));

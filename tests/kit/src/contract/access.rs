@@ -1,7 +1,9 @@
 //! What every access store does.
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::ports::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
+use theatre_actors::ports::{
+    AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken,
+};
 use theatre_actors::time::LogTime;
 
 fn entry(action: &str, target: &str) -> AuditEntry {
@@ -75,6 +77,71 @@ fn tokens(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
     one.note(&entry("alert.close", "c"))?;
     ensure!(other.audit_trail(10)?.first() == Some(&entry("alert.close", "c")));
     ensure!(other.audit_trail(10)?.len() == 4, "it stands for itself");
+    let of = |filter: AuditFilter| -> Result<Vec<(u64, String)>> {
+        let found = other.audit_page(&filter)?.into_iter();
+        Ok(found
+            .map(|(number, entry)| (number, format!("{} {}", entry.action, entry.target)))
+            .collect())
+    };
+    let all = AuditFilter {
+        limit: 9,
+        ..AuditFilter::default()
+    };
+    let found = of(all.clone())?;
+    let shown: Vec<&str> = found.iter().map(|(_, shown)| &**shown).collect();
+    ensure!(
+        shown
+            == [
+                "alert.close c",
+                "token.revoke a",
+                "token.create b",
+                "token.create a"
+            ],
+        "{found:?}"
+    );
+    for (filter, wanted) in [
+        (
+            AuditFilter {
+                before: Some(found[1].0),
+                limit: 1,
+                ..all.clone()
+            },
+            &found[2..3],
+        ),
+        (
+            AuditFilter {
+                action: Some("token.".to_owned()),
+                ..all.clone()
+            },
+            &found[1..],
+        ),
+        (
+            AuditFilter {
+                action: Some("token.create".to_owned()),
+                target: Some("b".to_owned()),
+                who: Some("tok_admin".to_owned()),
+                ..all.clone()
+            },
+            &found[2..3],
+        ),
+        (
+            AuditFilter {
+                action: Some("token".to_owned()),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            AuditFilter {
+                who: Some("another".to_owned()),
+                ..all
+            },
+            &[],
+        ),
+    ] {
+        let page = of(filter.clone())?;
+        ensure!(page == wanted, "{filter:?}: {page:?}");
+    }
     Ok(())
 }
 

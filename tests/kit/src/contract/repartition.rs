@@ -239,6 +239,7 @@ pub fn store_repartitions(store: &dyn CheckpointStore) -> Result<()> {
         save_number,
         positions: Positions::from(vec![to]),
         state: vec![77],
+        saved_at: LogTime(5),
     };
     ensure!(
         store.processor(3, "r")? == Some(stored("r", 7, 3))

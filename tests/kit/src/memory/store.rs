@@ -17,6 +17,8 @@ use theatre_actors::time::LogTime;
 
 use super::lock;
 
+mod pages;
+
 type OutputId = (OutputKind, String, u32);
 
 #[derive(Default)]
@@ -78,6 +80,7 @@ impl PartitionState {
                 save_number,
                 positions,
                 state,
+                saved_at: committed_at,
             },
         );
     }

@@ -193,7 +193,7 @@ impl<'a> Work<'a> {
         }
         // A copy would take the place of a newer entry on a compacted topic.
         let of_registry = is_registry(self.topic(stored.dead.topic)?);
-        if of_registry && self.asked.selection.one != Some(number) {
+        if of_registry && !self.asked.selection.names(number) {
             return Ok(Err(Refusal::OfRegistry));
         }
         let Some(Original { key, value }) = self.records.of(stored)? else {

@@ -109,7 +109,9 @@ impl Desk {
             Failure::Failed("no topic is configured for the dataset alert_actions".to_owned())
         })?;
         for action in actions {
-            action.append(&*log, &*access, (topic, config.partitions), WHO, None)?;
+            let before = self.known().before(&action.deed);
+            let to = (topic.as_str(), config.partitions);
+            action.append(&*log, &*access, to, WHO, None, before)?;
         }
         let ids = actions.iter().map(|action| action.id.clone());
         Ok((ids.collect(), appender.counts()))

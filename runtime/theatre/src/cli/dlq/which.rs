@@ -69,6 +69,7 @@ impl Which {
         };
         let selection = Selection {
             one: self.partition.zip(self.number),
+            some: Vec::new(),
             reasons: self.reasons.clone(),
             topic: self.topic.as_ref().map(place).transpose()?,
             robot: self.robot.clone(),

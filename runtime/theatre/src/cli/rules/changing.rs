@@ -149,7 +149,8 @@ impl Desk {
             partitions: config.partitions,
             patience: rule_changes::PATIENCE,
         };
-        rule_changes::append(changes, &way, (WHO, None))?;
+        let before = standing(&self.place)?;
+        rule_changes::append_after(changes, &way, (WHO, None), Some(&before))?;
         let ids = changes.iter().map(|change| change.change_id.clone());
         Ok((ids.collect(), appender.counts()))
     }
