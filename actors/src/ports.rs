@@ -13,6 +13,7 @@ mod lake_files;
 mod log;
 mod schema_source;
 mod store;
+mod tables;
 mod warehouse;
 
 use crate::position::Partition;
@@ -31,6 +32,7 @@ pub use store::{
     PartitionCommit, PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, Repartition,
     StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered, UnknownCode,
 };
+pub use tables::{ColumnValues, TableBatch, TableRows};
 pub use warehouse::{
     ColumnType, LoadMode, LoadReceipt, QueryResult, TableLimits, TableSpec, Warehouse,
 };

@@ -38,9 +38,9 @@ pub static SPEC: OutputSpec = OutputSpec {
             rows: None,
             schema: Outcome::SCHEMA,
             notes: &[(
-            "outcome_id",
-            "The leg of the case on this robot; a case that moves has a leg on each robot.",
-        )],
+                "outcome_id",
+                "The leg of the case on this robot; a case that moves has a leg on each robot.",
+            )],
             enumerations: &[],
         },
         columns,

@@ -30,7 +30,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         identity: &["alert_id"],
         described: Described {
             rows: Some(
-                "A transition of a condition of a rule in the shadow, which no one is told of.",
+                "A transition of a condition of a rule in the shadow; it is sent to no one.",
             ),
             schema: Alert::SCHEMA,
             notes: &[],
