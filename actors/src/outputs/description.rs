@@ -108,7 +108,8 @@ impl Described {
 
 /// The words of a field, with its unit.
 fn meaning(field: &Value) -> String {
-    let words = field["doc"].as_str().unwrap_or_default().to_owned();
+    let words = field["doc"].as_str().unwrap_or_default();
+    let words = words.replace("; also the message key", "");
     match field["unit"].as_str() {
         Some(unit) if !PLAIN_UNITS.contains(&unit) => format!("{words} Unit: {unit}."),
         Some(_) | None => words,

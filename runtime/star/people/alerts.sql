@@ -1,4 +1,5 @@
 -- A row for each condition as it stands: open until its latest transition is cleared.
+--= maintenance_alerts
 --: is_open: False once the condition is cleared.
 --: transition: Its latest transition.
 --: revision: Number of that transition.

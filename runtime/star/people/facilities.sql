@@ -1,4 +1,5 @@
 -- A row for each facility: what it is now, by its latest version.
+--= facility_versions
 --: valid_from: From when on the latest version holds.
 --: robots: Robots that are there now, by their latest versions.
 WITH latest AS (

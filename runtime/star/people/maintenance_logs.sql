@@ -1,4 +1,5 @@
 -- A row for each work on a robot, as its latest report says, with the condition that it answered.
+--= maintenance_records
 --: maintenance_date: Day on which it began, or was reported, UTC.
 --: lead_time_hours: From the condition's first alert to the beginning of the work. Unit: h.
 SELECT maintenance_id, robot_id, @date(COALESCE(started_at, reported_at)) AS maintenance_date, maintenance_type, status, is_planned, started_at, ended_at,

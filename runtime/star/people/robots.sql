@@ -1,4 +1,6 @@
 -- A row for each robot that is registered or was heard of: what it is now, by its latest version, and what its cases and services add up to.
+--= robot_versions
+--: robot_id: The robot.
 --: facility_name: Name of the site now.
 --: time_zone: IANA name of the site's time zone.
 --: total_procedures: Cases completed on it.

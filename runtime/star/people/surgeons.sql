@@ -1,4 +1,5 @@
 -- A row for each surgeon of the registry, by their latest version. Ids and names are pseudonyms.
+--= surgeon_versions
 --: valid_from: From when on the latest version holds.
 --: total_procedures: Cases that they completed.
 --: last_procedure_at: Start of the latest of these.

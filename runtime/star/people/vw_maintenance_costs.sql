@@ -1,4 +1,5 @@
 -- What work on each robot cost, in each currency: all but cancelled work.
+--= maintenance_records, robot_versions
 --: logs: Works.
 --: total_cost: Sum of what they cost, in currency.
 --: mean_cost: Mean of what they cost, in currency.

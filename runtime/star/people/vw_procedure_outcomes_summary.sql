@@ -1,4 +1,5 @@
 -- A row for each completed case with model and facility as they were when it began, and the hospital's report, once there is one.
+--= procedure_outcomes
 --: robot_model: Model of the robot at that time.
 --: facility_id: Site of the robot at that time.
 --: facility_name: Name of that site now.

@@ -1,4 +1,7 @@
 -- What each robot did: its completed cases. Robots without one are there, too.
+--= robot_versions
+--: robot_id: The robot.
+--: facility_name: Name of the site now.
 --: cases: Cases completed on it.
 --: hours: Their time from start to end. Unit: h.
 --: mean_duration_minutes: Their mean time from start to end. Unit: min.

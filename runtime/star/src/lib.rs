@@ -98,6 +98,14 @@ impl View {
         comment.collect::<Vec<_>>().join(" ")
     }
 
+    /// The tables whose columns are the view's where these have the same names.
+    pub fn tables(&self) -> impl Iterator<Item = &'static str> {
+        let named = self.source.lines();
+        named
+            .filter_map(|line| line.strip_prefix("--= "))
+            .flat_map(|list| list.split(", "))
+    }
+
     /// What its file says of columns: each with its name.
     pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let said = self.source.lines();
