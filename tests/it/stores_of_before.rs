@@ -264,7 +264,9 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
                 "0004_access",
                 "0005_undelivered",
                 "0006_dead_letters",
-                "0007_dead_replay_indexes"
+                "0007_dead_replay_indexes",
+                "0008_tables",
+                "tables"
             ],
         "{applied:?}"
     );

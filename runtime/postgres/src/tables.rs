@@ -9,10 +9,11 @@ pub(super) mod migrate;
 mod values;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use theatre_actors::outputs::{ALL, OutputKind};
 use theatre_actors::ports::{
     ColumnType, ColumnValues, Epoch, Error, LoadMode, TableBatch, TableRows,
@@ -30,22 +31,22 @@ const COMMITTED_AT: &str = "committed_at";
 /// The statements that write the tables of a schema.
 #[derive(Debug)]
 pub(super) struct Tables {
-    upserts: BTreeMap<OutputKind, SqlStr>,
-    deletes: Vec<SqlStr>,
+    upserts: BTreeMap<OutputKind, Arc<str>>,
+    deletes: Vec<Arc<str>>,
 }
 
 impl Tables {
     /// Those of a schema, whose name was checked.
     pub(super) fn of(schema: &str) -> Self {
         let kinds = ALL.iter().map(|spec| spec.kind);
-        let upsert = |kind| (kind, AssertSqlSafe(upsert(schema, kind)).into_sql_str());
+        let upsert = |kind| (kind, upsert(schema, kind).into());
         let expiring = ALL.iter().filter(|spec| spec.expires);
         let delete = |name: &str| {
             let table = format!("\"{schema}\".\"{name}\"");
-            let sql = format!(
+            format!(
                 "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {COMMITTED_AT} < $1 LIMIT $2))"
-            );
-            AssertSqlSafe(sql).into_sql_str()
+            )
+            .into()
         };
         Self {
             upserts: kinds.map(upsert).collect(),
@@ -88,7 +89,7 @@ impl Tables {
         let Some(sql) = self.upserts.get(&rows.kind) else {
             return Err(Failure::damaged(&"there is no table for a kind of output"));
         };
-        let mut query = sqlx::query(sql.clone());
+        let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
         for (_, values) in &rows.columns {
             query = bind(query, values);
         }
@@ -106,7 +107,7 @@ impl Tables {
     ) -> Attempt<u64> {
         let mut deleted = 0;
         for sql in &self.deletes {
-            let query = sqlx::query(sql.clone())
+            let query = sqlx::query(AssertSqlSafe(sql.clone()))
                 .bind(Moment(before.0))
                 .bind(limited(limit));
             deleted += query.execute(&mut *connection).await?.rows_affected();
