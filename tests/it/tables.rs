@@ -246,7 +246,19 @@ fn the_tables_of_a_fleet_that_is_killed_are_those_of_the_warehouse() -> Result<(
             &embedded_rows(&warehouse, view.name, &columns)?,
         )?;
     }
-    star_agrees(&url, &warehouse)
+    star_agrees(&url, &warehouse)?;
+    execute(
+        &url,
+        "DELETE FROM theatre.procedures WHERE ctid = (SELECT min(ctid) FROM theatre.procedures)",
+    )?;
+    let gap = deployment.output("one", &["reconcile"])?;
+    let said =
+        String::from_utf8_lossy(&gap.stderr).into_owned() + &String::from_utf8_lossy(&gap.stdout);
+    ensure!(
+        !gap.status.success() && said.contains("table procedures in the store"),
+        "a row that is gone is seen: {said}"
+    );
+    Ok(())
 }
 
 /// What the views say is what the star schema says, which others recompute.

@@ -473,6 +473,11 @@ pub trait CheckpointStore: DeadLetterStore + Send + Sync {
         )))
     }
 
+    /// Rows of the table of a kind.
+    fn row_count(&self, _kind: OutputKind) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Deletes rows, at most `limit` of each table, of the kinds that expire, that were committed
     /// before a moment; returns how many there were. It needs no epoch: what is old enough is so
     /// for every owner.

@@ -350,6 +350,11 @@ impl CheckpointStore for PostgresStore {
         })
     }
 
+    fn row_count(&self, kind: OutputKind) -> Result<u64> {
+        self.session
+            .read(async |connection| self.tables.count(connection, kind).await)
+    }
+
     fn expire_rows(&self, before: LogTime, limit: usize) -> Result<u64> {
         self.session.write(&self.rows, async |connection| {
             self.tables.expire(connection, before, limit).await

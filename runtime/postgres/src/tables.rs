@@ -31,6 +31,7 @@ const COMMITTED_AT: &str = "committed_at";
 /// The statements that write the tables of a schema.
 #[derive(Debug)]
 pub(super) struct Tables {
+    schema: String,
     upserts: BTreeMap<OutputKind, Arc<str>>,
     deletes: Vec<Arc<str>>,
 }
@@ -49,6 +50,7 @@ impl Tables {
             .into()
         };
         Self {
+            schema: schema.to_owned(),
             upserts: kinds.map(upsert).collect(),
             deletes: expiring.map(|spec| delete(spec.table.name)).collect(),
         }
@@ -96,6 +98,23 @@ impl Tables {
         let moments: Vec<Moment> = rows.committed_at.iter().copied().map(Moment).collect();
         query.bind(moments).execute(connection).await?;
         Ok(())
+    }
+
+    /// Rows of the table of a kind.
+    pub(super) async fn count(
+        &self,
+        connection: &mut PgConnection,
+        kind: OutputKind,
+    ) -> Attempt<u64> {
+        let sql = format!(
+            "SELECT count(*) FROM \"{}\".\"{}\"",
+            self.schema,
+            kind.spec().table.name
+        );
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(connection)
+            .await?;
+        Ok(rows as u64)
     }
 
     /// Deletes old rows of kinds that expire, at most `limit` of each.
