@@ -23,7 +23,7 @@ use theatre_actors::time::LogTime;
 
 use super::failure::{Attempt, Failure};
 use super::{cursors, limited, partitions};
-use values::{Day, Moment};
+use values::Moment;
 
 /// When a row was committed, beside the columns of its kind.
 const COMMITTED_AT: &str = "committed_at";

@@ -8,8 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use theatre_actors::outputs::ALL;
 use theatre_actors::ports::{PartitionStatus, Result, StoredOutput};
-use theatre_config::store::KeptTables;
-use theatre_pipeline::outbox::TABLES;
+use theatre_pipeline::outbox::{self, TABLES};
 use theatre_pipeline::{PipelineParams, Ports};
 
 use super::Findings;
@@ -47,7 +46,7 @@ impl Written {
         statuses: &[PartitionStatus],
         found: &mut Findings,
     ) -> Result<()> {
-        if params.tables == KeptTables::Off {
+        if !outbox::active(params).any(|consumer| consumer == TABLES) {
             return Ok(());
         }
         let mut counts = Vec::new();
