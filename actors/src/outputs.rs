@@ -17,6 +17,7 @@ use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
 pub mod alert;
 pub mod columns;
 pub mod component;
+pub mod description;
 pub mod facility_version;
 pub mod instrument;
 pub mod maintenance;
@@ -174,6 +175,8 @@ pub struct OutputTable {
     pub keeps_every_row: bool,
     /// The columns that tell its rows apart: no two rows of the lake are equal in all of them.
     pub identity: &'static [&'static str],
+    /// What rows and columns are, for people.
+    pub described: description::Described,
     /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
     /// their names and types.
     pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<()>,

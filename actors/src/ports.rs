@@ -14,6 +14,7 @@ mod log;
 mod pages;
 mod schema_source;
 mod store;
+mod tables;
 mod warehouse;
 
 use crate::position::Partition;
@@ -33,6 +34,7 @@ pub use store::{
     PartitionCommit, PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, Repartition,
     StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered, UnknownCode,
 };
+pub use tables::{ColumnValues, TableBatch, TableRows};
 pub use warehouse::{
     ColumnType, LoadMode, LoadReceipt, QueryResult, TableLimits, TableSpec, Warehouse,
 };

@@ -95,11 +95,14 @@ macro_rules! published {
             /// Schema id of the record.
             pub const SCHEMA_ID: u32 = $id;
 
+            /// The schema itself, which says what the record and its fields are.
+            pub const SCHEMA: &str = include_str!($file);
+
             pub(in crate::records) fn schema() -> &'static Published {
                 static SCHEMA: OnceLock<Published> = OnceLock::new();
                 SCHEMA.get_or_init(|| {
                     let earlier = [$(($earlier, include_str!($earlier_file))),*];
-                    Published::new($id, include_str!($file), &earlier)
+                    Published::new($id, Self::SCHEMA, &earlier)
                 })
             }
 

@@ -43,6 +43,7 @@ mod simulation;
 mod simulator;
 mod star;
 mod stores_of_before;
+mod tables;
 mod tls;
 mod top;
 mod traces;

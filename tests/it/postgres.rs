@@ -26,8 +26,8 @@ use theatre_tests::{run, servers, theatre};
 mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
-/// All migrations of the store's tables, in order.
-const MIGRATIONS: [&str; 8] = [
+/// All migrations of the store's tables, in order, and the tables that people read.
+const MIGRATIONS: [&str; 10] = [
     "0001_checkpoint",
     "0002_past_layouts",
     "0003_cursors",
@@ -36,6 +36,8 @@ const MIGRATIONS: [&str; 8] = [
     "0006_dead_letters",
     "0007_dead_replay_indexes",
     "0008_pages",
+    "0009_tables",
+    "tables",
 ];
 
 fn commit(partition: Partition, epoch: Epoch, processor: &str, number: u64) -> PartitionCommit {

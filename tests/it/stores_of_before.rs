@@ -266,7 +266,9 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
                 "0005_undelivered",
                 "0006_dead_letters",
                 "0007_dead_replay_indexes",
-                "0008_pages"
+                "0008_pages",
+                "0009_tables",
+                "tables"
             ],
         "{applied:?}"
     );

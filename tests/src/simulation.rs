@@ -26,6 +26,7 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{FileStage, NewRecord};
 use theatre_actors::time::{Clock, LogTime};
 use theatre_config::inputs::NoSources;
+use theatre_config::store::KeptTables;
 use theatre_config::{Config, INPUT_TOPICS};
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_pipeline::ends::Ends;
@@ -158,6 +159,8 @@ impl Clock for VirtualClock {
 
 struct World {
     ports: Ports,
+    /// The store, with its tables.
+    store: Arc<MemoryStore>,
     params: Arc<PipelineParams>,
     clock: Arc<VirtualClock>,
     /// Commits under way in the store, of all processes.
@@ -174,9 +177,10 @@ struct World {
 impl World {
     fn open(root: &Path, seed: u64, bug: Option<Bug>) -> Result<Self> {
         let clock = Arc::new(VirtualClock(AtomicI64::new(START)));
+        let store = Arc::new(MemoryStore::default());
         let ports = Ports {
             log: Arc::new(MemoryLog::new(clock.clone())),
-            store: Arc::new(MemoryStore::default()),
+            store: store.clone(),
             lake: Arc::new(MemoryLake::default()),
             warehouse: Arc::new(EmbeddedWarehouse::in_memory()?),
             clock: clock.clone(),
@@ -199,6 +203,7 @@ impl World {
         };
         let time: Arc<dyn Clock> = clock.clone();
         let mut params = PipelineParams::from_config(&config, [3; 32], &NoSources, &time)?;
+        params.tables = KeptTables::All;
         params.limits.poll_records = 40;
         params.limits.commit_bytes = 6000;
         params.limits.relay_records = 3;
@@ -215,6 +220,7 @@ impl World {
         wiring::prepare(&params, &ports)?;
         Ok(Self {
             ports,
+            store,
             params: Arc::new(params),
             clock,
             late: Arc::default(),
@@ -322,6 +328,7 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     drop(process);
     finish(&world, &mut random)?;
     let pager = world.pager.as_deref();
+    oracle::check_tables(&world.store)?;
     tally.sent = oracle::check(&world.params, &world.ports, pager)
         .with_context(|| format!("after {} crashes", tally.crashes))?;
     tally.trimmed = world.check_trimmed()?;

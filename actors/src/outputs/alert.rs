@@ -6,6 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::Alert;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -31,6 +32,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         // The id names the transition, so none replaces another.
         keeps_every_row: true,
         identity: &["alert_id"],
+        described: Described {
+            rows: None,
+            schema: Alert::SCHEMA,
+            notes: &[],
+            enumerations: &[],
+        },
         columns,
     },
 };

@@ -7,6 +7,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::ComponentUse;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -31,6 +32,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("component_id"),
         keeps_every_row: false,
         identity: &["component_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: ComponentUse::SCHEMA,
+            notes: &[],
+            enumerations: &[],
+        },
         columns,
     },
 };

@@ -6,6 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::FacilityVersion;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic, version_id};
 use crate::ports::{LoadMode, Result};
 
@@ -30,6 +31,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision_of(&["facility_id", "valid_from"]),
         keeps_every_row: false,
         identity: &["facility_id", "valid_from", "revision"],
+        described: Described {
+            rows: None,
+            schema: FacilityVersion::SCHEMA,
+            notes: &[],
+            enumerations: &[],
+        },
         columns,
     },
 };

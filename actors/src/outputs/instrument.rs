@@ -6,6 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::InstrumentUse;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -30,6 +31,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("instrument_id"),
         keeps_every_row: false,
         identity: &["instrument_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: InstrumentUse::SCHEMA,
+            notes: &[],
+            enumerations: &[],
+        },
         columns,
     },
 };

@@ -6,6 +6,7 @@ use theatre_schemas::dataset::{ColumnType, Datasets};
 use theatre_schemas::records::MaintenanceRecord;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -30,6 +31,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("maintenance_id"),
         keeps_every_row: false,
         identity: &["maintenance_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: MaintenanceRecord::SCHEMA,
+            notes: &[],
+            enumerations: &[],
+        },
         columns,
     },
 };

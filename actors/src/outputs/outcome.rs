@@ -6,6 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::Outcome;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -33,6 +34,15 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("outcome_id"),
         keeps_every_row: false,
         identity: &["outcome_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: Outcome::SCHEMA,
+            notes: &[(
+                "outcome_id",
+                "The leg of the case on this robot; a case that moves has a leg on each robot.",
+            )],
+            enumerations: &[],
+        },
         columns,
     },
 };

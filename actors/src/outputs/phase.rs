@@ -6,6 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::ProcedurePhase;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -30,6 +31,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("phase_id"),
         keeps_every_row: false,
         identity: &["phase_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: ProcedurePhase::SCHEMA,
+            notes: &[("duration_s", "From began_at to ended_at, in s.")],
+            enumerations: &[],
+        },
         columns,
     },
 };

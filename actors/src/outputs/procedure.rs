@@ -7,6 +7,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::ProcedureState;
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
@@ -31,6 +32,24 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("leg_id"),
         keeps_every_row: false,
         identity: &["leg_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: ProcedureState::SCHEMA,
+            notes: &[],
+            enumerations: &[(
+                "status",
+                &[
+                    "heard_of",
+                    "scheduled",
+                    "under_way",
+                    "paused",
+                    "converted",
+                    "aborted",
+                    "cancelled",
+                    "completed",
+                ],
+            )],
+        },
         columns,
     },
 };

@@ -7,6 +7,7 @@ use theatre_schemas::dataset::{Dataset, Datasets};
 use theatre_schemas::records::{RobotSession, SignalSummary};
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 use crate::window::SessionRow;
@@ -30,6 +31,12 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("session_id"),
         keeps_every_row: false,
         identity: &["session_id", "revision"],
+        described: Described {
+            rows: None,
+            schema: RobotSession::SCHEMA,
+            notes: &[("duration_s", "From began_at to ended_at, in s.")],
+            enumerations: &[],
+        },
         columns,
     },
 };

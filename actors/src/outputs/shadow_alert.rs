@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use theatre_schemas::records::Alert;
 
 use super::alert;
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::LoadMode;
 
@@ -27,6 +28,14 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("alert_id"),
         keeps_every_row: true,
         identity: &["alert_id"],
+        described: Described {
+            rows: Some(
+                "A transition of a condition of a rule in the shadow; it is sent to no one.",
+            ),
+            schema: Alert::SCHEMA,
+            notes: &[],
+            enumerations: &[],
+        },
         columns: alert::columns,
     },
 };

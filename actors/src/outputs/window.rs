@@ -9,6 +9,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::{SignalAggregates, WindowAggregates};
 
 use super::columns::{ColumnSink, Columns};
+use super::description::Described;
 use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{Error, LoadMode, Result};
 use crate::window::{SignalAggregate, WindowRow};
@@ -40,6 +41,49 @@ pub static SPEC: OutputSpec = OutputSpec {
             "revision",
             "signal",
         ],
+        described: Described {
+            rows: Some(
+                "A signal of a revision of a window. Revision 0 holds what was in time; each later one holds its late rows only.",
+            ),
+            schema: WindowAggregates::SCHEMA,
+            notes: &[
+                ("window_name", "Name of the window, such as 10s."),
+                ("window_rows", "Records in the revision of the window."),
+                ("signal", "Name of the signal, such as joints[2].current."),
+                ("value_count", "Values of the signal."),
+                ("value_sum", "Sum of the values, in the signal's unit."),
+                ("mean", "Mean of the values, in the signal's unit."),
+                (
+                    "m2",
+                    "Sum of the squared differences from the mean, in the square of the signal's unit.",
+                ),
+                ("min", "Least value, in the signal's unit."),
+                ("max", "Greatest value, in the signal's unit."),
+                (
+                    "first",
+                    "Value that is first by event time, in the signal's unit.",
+                ),
+                ("first_time", "Event time of the first value, UTC."),
+                (
+                    "last",
+                    "Value that is last by event time, in the signal's unit.",
+                ),
+                ("last_time", "Event time of the last value, UTC."),
+                (
+                    "p50",
+                    "Estimated median, in the signal's unit; only with aggregates = \"sketch\".",
+                ),
+                (
+                    "p95",
+                    "Estimated 95th percentile, in the signal's unit; only with sketches.",
+                ),
+                (
+                    "p99",
+                    "Estimated 99th percentile, in the signal's unit; only with sketches.",
+                ),
+            ],
+            enumerations: &[],
+        },
         columns,
     },
 };

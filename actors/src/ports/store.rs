@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, PageStore,
-    RegisteredFile, Result,
+    RegisteredFile, Result, TableBatch,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
@@ -389,6 +389,28 @@ pub trait CheckpointStore: DeadLetterStore + PageStore + Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredOutput>>;
 
+    /// The same as [`Self::outputs_after`] without those of some kinds.
+    fn outputs_beside(
+        &self,
+        partition: Partition,
+        left_out: &[OutputKind],
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        let (mut found, mut after) = (Vec::new(), after);
+        loop {
+            let outputs = self.outputs_after(partition, after, limit)?;
+            let is_last = outputs.len() < limit;
+            after = outputs.last().map_or(after, |last| last.sequence);
+            let others = outputs.into_iter();
+            found.extend(others.filter(|stored| !left_out.contains(&stored.output.kind)));
+            if is_last || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+        }
+    }
+
     /// Dead letters of a partition with a sequence above `after`, in order, at most `limit`.
     fn dead_after(&self, partition: Partition, after: u64, limit: usize)
     -> Result<Vec<StoredDead>>;
@@ -442,6 +464,28 @@ pub trait CheckpointStore: DeadLetterStore + PageStore + Send + Sync {
     /// transaction. It is [`Error::overtaken`] unless the export begins at the stored position, for
     /// the same reason.
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()>;
+
+    /// Writes rows into the tables that people read and moves the consumer's position to their
+    /// end, in one transaction. A row takes the place of one with the same key and a lower
+    /// revision, or that of none. It is [`Error::overtaken`] unless the batch begins at the stored
+    /// position, as for [`Self::commit_export`]. A store without such tables refuses it.
+    fn commit_rows(&self, partition: Partition, epoch: Epoch, _: &TableBatch) -> Result<()> {
+        Err(Error::Refused(format!(
+            "this store has no tables for people to read: partition {partition} under epoch {epoch} needs none"
+        )))
+    }
+
+    /// Rows of the table of a kind.
+    fn row_count(&self, _kind: OutputKind) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Deletes rows, at most `limit` of each table, of the kinds that expire, that were committed
+    /// before a moment; returns how many there were. It needs no epoch: what is old enough is so
+    /// for every owner.
+    fn expire_rows(&self, _before: LogTime, _limit: usize) -> Result<u64> {
+        Ok(0)
+    }
 
     /// Files of a partition in a stage, in order, at most `limit`.
     fn files(

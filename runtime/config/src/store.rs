@@ -36,6 +36,19 @@ pub enum StoreAuth {
     RdsIam,
 }
 
+/// Which of the tables that people read are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptTables {
+    /// None; those that are there stay as they are.
+    Off,
+    /// All but `robot_windows`, which would have a row for each signal of each window.
+    #[default]
+    WithoutWindows,
+    /// All of them.
+    All,
+}
+
 /// Where the store is, and how to reach it. The user needs `USAGE` on the schema and `SELECT`,
 /// `INSERT`, `UPDATE`, `DELETE` on its tables; the one who runs `theatre migrate` owns them.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -60,7 +73,10 @@ pub struct StoreConfig {
     pub region: Option<String>,
     /// The schema in which all tables are: lower-case letters, digits and underscores.
     pub schema: String,
-    /// Connections for reading at most, beside the two for writing that each process keeps.
+    /// Which tables for people to read are kept up to date in that schema: `off`,
+    /// `without_windows` or `all`. The embedded store has none: its warehouse has them.
+    pub tables: KeptTables,
+    /// Connections for reading at most, beside the three for writing that each process keeps.
     pub pool: u32,
     /// A connection that is not there within this time is given up and tried again.
     #[schemars(with = "Span")]
@@ -88,6 +104,7 @@ impl Default for StoreConfig {
             auth: StoreAuth::Password,
             region: None,
             schema: "theatre".to_owned(),
+            tables: KeptTables::default(),
             pool: 8,
             connect_timeout: seconds(5),
             acquire_timeout: seconds(5),

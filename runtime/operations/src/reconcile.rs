@@ -31,6 +31,7 @@ use theatre_pipeline::{PipelineParams, Ports};
 mod count;
 mod lake;
 mod outputs;
+mod tables;
 
 pub use outputs::OutputLine;
 

@@ -107,6 +107,7 @@ impl Checkpointer {
         begun: Instant,
         failures: u32,
     ) {
+        self.committed.all_commits.add(begun.elapsed());
         if commits
             .iter()
             .flat_map(|commit| &commit.processors)

@@ -55,6 +55,8 @@ pub struct CommitFeed {
     lanes: Mutex<HashMap<Partition, Lane>>,
     /// Commits that carried an alert.
     pub commits: TimeSpent,
+    /// All commits.
+    pub all_commits: TimeSpent,
     /// Publishing of alerts and outcomes.
     pub publishes: TimeSpent,
 }

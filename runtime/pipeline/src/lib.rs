@@ -4,6 +4,7 @@
 //! log -> intake -> partition -> processors -> save queue -> checkpointer -> store -> relay    -> log (alerts, outcomes, dead letters)
 //!                    |                                               |
 //!                    +-> lake queue -> lake writer -> store (cuts)   +-> exporter, completer, loader -> lake, warehouse
+//!                                                                    +-> tables -> store (tables for people)
 //! ```
 //!
 //! Every component is a struct with a `step` that does a bounded piece of work through the ports
@@ -41,6 +42,7 @@ pub mod retention;
 pub mod retry;
 pub mod run_loop;
 pub mod supervisor;
+pub mod tables;
 mod taking;
 pub mod trackers;
 pub mod wiring;
@@ -55,6 +57,7 @@ use theatre_actors::processor::ProcessorConfig;
 use theatre_actors::rules::Micros;
 use theatre_actors::time::Clock;
 use theatre_config::Config;
+use theatre_config::store::KeptTables;
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 use theatre_telemetry::traces::Traces;
@@ -174,6 +177,8 @@ pub struct PipelineParams {
     pub lake: bool,
     /// Whether the lake is loaded into a warehouse.
     pub warehouse: bool,
+    /// Which tables for people to read are kept in the store.
+    pub tables: KeptTables,
     /// Receivers of outputs beside log and lake.
     pub sinks: Vec<Arc<dyn outbox::OutputSink>>,
     /// Whether a change of rules counts only once another person approves it.

@@ -2,18 +2,21 @@
 //!
 //! A [`Consumer`] is a name under which the store keeps how far it is in each partition. Whether
 //! everything is out, and what retention may delete, are folds over the consumers that a pipeline
-//! has ([`active`]). Three are built in: the relays of outputs and of dead letters, and the
-//! exporter. Any number of [`OutputSink`]s may stand beside them, each delivered to apart from all
+//! has ([`active`]). Four are built in: the relays of outputs and of dead letters, the exporter, and
+//! that of the store's tables. Any number of [`OutputSink`]s may stand beside them, each delivered to apart from all
 //! others ([`super::notifier`]).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Epoch, PartitionStatus, Result, StoredOutput};
 use theatre_actors::position::Partition;
+use theatre_config::store::KeptTables;
 
 use super::exporter::Exporter;
+use super::tables::Tables;
 use super::{PipelineParams, Ports, Step};
 
 /// What a consumer reads.
@@ -85,6 +88,13 @@ pub const EXPORTER: Consumer = Consumer {
     name: Cow::Borrowed("exporter"),
     stream: Stream::Outputs,
     backlog: Cow::Borrowed("outputs are not in the lake"),
+};
+
+/// Writes outputs into the tables that people read, where the store has them.
+pub const TABLES: Consumer = Consumer {
+    name: Cow::Borrowed("tables"),
+    stream: Stream::Outputs,
+    backlog: Cow::Borrowed("outputs are not in the store's tables"),
 };
 
 /// What the names of those consumers begin with that are recipients of the configuration; their
@@ -183,10 +193,12 @@ pub trait OutputSink: Send + Sync {
 /// nothing waits for it.
 pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
     let exporter = params.lake.then_some(EXPORTER);
+    let tables = (params.tables != KeptTables::Off).then_some(TABLES);
     let sinks = params.sinks.iter().map(|sink| sink.consumer());
     [RELAY, DEAD_LETTER_RELAY]
         .into_iter()
         .chain(exporter)
+        .chain(tables)
         .chain(sinks)
 }
 
@@ -195,10 +207,14 @@ pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
 pub fn outward(
     partition: Partition,
     epoch: Epoch,
-    params: &PipelineParams,
+    params: &Arc<PipelineParams>,
     ports: &Ports,
 ) -> Vec<Box<dyn OutboxConsumer>> {
     let mut consumers: Vec<Box<dyn OutboxConsumer>> = Vec::new();
+    if params.tables != KeptTables::Off {
+        let tables = Tables::new(partition, epoch, params.clone(), ports.clone());
+        consumers.push(Box::new(tables));
+    }
     if params.lake {
         let (registry, limits) = (params.registry.clone(), params.limits.clone());
         let exporter = Exporter::new(partition, epoch, ports.clone(), registry, limits);
@@ -266,8 +282,6 @@ pub fn delivered_outputs(params: &PipelineParams, status: &PartitionStatus) -> u
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use theatre_config::Config;
 
     use super::*;
@@ -332,6 +346,9 @@ mod tests {
             assert_eq!(is_out(&params, &status), with_lake, "{status:?}");
             params.lake = false;
             assert_eq!(is_out(&params, &status), without, "{status:?}");
+            params.tables = KeptTables::All;
+            assert!(!is_out(&params, &status), "the tables have nothing yet");
+            params.tables = KeptTables::Off;
         }
         assert!(
             is_out(&params, &PartitionStatus::default()),

@@ -12,6 +12,7 @@ use theatre_actors::time::{Clock, TimePolicy};
 use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::check::Faults;
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
+use theatre_config::store::KeptTables;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS, SessionWindow, WindowConfig};
 use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
 use theatre_schemas::declaration::{Declaration, FieldPaths};
@@ -80,6 +81,7 @@ impl PipelineParams {
             output_topics: OutputTopics::new(|kind| config.output_topic(kind)),
             lake: config.lake.enabled,
             warehouse: config.lake.enabled && config.warehouse.enabled,
+            tables: tables(config),
             sinks: Vec::new(),
             rules_approval: config.rules_approval,
             processor: Arc::new(processor),
@@ -89,6 +91,14 @@ impl PipelineParams {
             cores: std::thread::available_parallelism().map_or(2, usize::from),
             traces: Traces::default(),
         })
+    }
+}
+
+/// The tables that are kept: the embedded store has none.
+fn tables(config: &Config) -> KeptTables {
+    match &config.store.url {
+        Some(_) => config.store.tables,
+        None => KeptTables::Off,
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use theatre_actors::ports::{Epoch, Expiry, PartitionStatus, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
+use theatre_config::store::KeptTables;
 
 use super::actor_keys::is_registry;
 use super::{PipelineParams, Ports, outbox};
@@ -21,6 +22,8 @@ use super::{PipelineParams, Ports, outbox};
 const EVERY_US: i64 = 30_000_000;
 /// Outputs that one transaction looks at: few, so that no save waits long for it.
 const OUTPUTS_AT_ONCE: usize = 1000;
+/// Rows of a table that one transaction deletes.
+const ROWS_AT_ONCE: usize = 20_000;
 /// Transactions of one step; what is left is for the next.
 const TRANSACTIONS_MAX: usize = 20;
 
@@ -111,6 +114,19 @@ impl Retention {
                 break;
             }
             self.expired_to = reached;
+        }
+        self.expire_rows(before)
+    }
+
+    /// The rows of what has expired, in the tables that people read.
+    fn expire_rows(&self, before: LogTime) -> Result<()> {
+        if self.params.tables == KeptTables::Off {
+            return Ok(());
+        }
+        for _ in 0..TRANSACTIONS_MAX {
+            if self.ports.store.expire_rows(before, ROWS_AT_ONCE)? == 0 {
+                break;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Positions of the outbox's consumers.
 
 use sqlx::PgConnection;
-use theatre_actors::ports::{Error, Export};
+use theatre_actors::ports::Error;
 use theatre_actors::position::Partition;
 
 use super::failure::Attempt;
@@ -26,16 +26,18 @@ pub(super) async fn advance(
     Ok(())
 }
 
-/// Moves a position from where an export begins to where it ends; refuses an export that does not
-/// begin at the position.
+/// Moves a position from where a batch begins to where it ends; refuses a batch, named by `what`,
+/// that does not begin at the position.
 pub(super) async fn compare_and_set(
     connection: &mut PgConnection,
     partition: Partition,
-    export: &Export,
+    consumer: &str,
+    (from, to): (u64, u64),
+    what: &'static str,
 ) -> Attempt<()> {
-    // A consumer without a row is at 0: the first export makes the row. The partition's row is
+    // A consumer without a row is at 0: the first batch makes the row. The partition's row is
     // locked, so no other transaction makes it in between.
-    let sql = if export.after == 0 {
+    let sql = if from == 0 {
         "INSERT INTO cursor (partition, consumer, position) VALUES ($1, $2, $3)
          ON CONFLICT (partition, consumer) DO UPDATE SET position = excluded.position
          WHERE cursor.position = $4"
@@ -44,11 +46,11 @@ pub(super) async fn compare_and_set(
     };
     let query = sqlx::query(sql)
         .bind(partition as i32)
-        .bind(stored(&export.consumer))
-        .bind(export.up_to as i64)
-        .bind(export.after as i64);
+        .bind(stored(consumer))
+        .bind(to as i64)
+        .bind(from as i64);
     match query.execute(connection).await?.rows_affected() {
-        0 => Err(Error::overtaken(partition, "an export of outputs").into()),
+        0 => Err(Error::overtaken(partition, what).into()),
         _ => Ok(()),
     }
 }

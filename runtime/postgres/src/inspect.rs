@@ -54,7 +54,7 @@ pub fn inspect(
     io.block_on(async {
         let server = Server::of(url, config).await?;
         let mut connection = server.connect().await?;
-        look(&mut connection, &server.place, &config.schema, clock)
+        look(&mut connection, &server.place, config, clock)
             .await
             .map_err(|failure| server.error(failure))
     })
@@ -63,10 +63,11 @@ pub fn inspect(
 async fn look(
     connection: &mut PgConnection,
     place: &str,
-    schema: &str,
+    config: &StoreConfig,
     clock: &dyn Clock,
 ) -> Attempt<Inspection> {
-    let tables = match migrations::check(connection, schema).await {
+    let schema = &config.schema;
+    let tables = match migrations::check_all(connection, config).await {
         Err(failure) => match failure.into_error(place) {
             refused @ Error::Refused(_) => Err(refused),
             passing => return Err(passing.into()),
@@ -135,12 +136,12 @@ async fn missing_rights(connection: &mut PgConnection, schema: &str) -> Attempt<
     if let Some((false,)) = found {
         return Ok(vec![format!("USAGE on schema {schema}")]);
     }
-    // Of the list of migrations it is enough to read it.
+    // Of the lists of what was made it is enough to read them.
     let sql = format!(
         "SELECT privilege || ' on ' || relname FROM pg_class \
          CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS needed (privilege) \
          WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'p') \
-         AND (privilege = 'SELECT' OR relname <> '{}') AND NOT has_table_privilege(pg_class.oid, privilege) \
+         AND (privilege = 'SELECT' OR relname NOT IN ('{}', 'tables_made')) AND NOT has_table_privilege(pg_class.oid, privilege) \
          ORDER BY relname, privilege",
         migrations::TABLE
     );

@@ -20,6 +20,7 @@ mod pages;
 mod partitions;
 mod repartition;
 mod session;
+mod tables;
 mod text;
 mod undelivered;
 
@@ -31,7 +32,7 @@ use theatre_actors::ports::{
     AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
     FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, Undelivered,
+    StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::state::Stored;
@@ -40,6 +41,7 @@ use theatre_actors::time::LogTime;
 use self::failure::{Attempt, Failure};
 pub use self::inspect::{Inspection, inspect};
 use self::session::{Session, Writer};
+use self::tables::Tables;
 use theatre_config::store::StoreConfig;
 use theatre_system::blocking::IoRuntime;
 
@@ -54,11 +56,13 @@ pub fn open(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Arc<dyn C
         session,
         commits: Writer::default(),
         others: Writer::default(),
+        rows: Writer::default(),
+        tables: Tables::of(&config.schema),
     };
     // On the connection for commits: the pool waits for a server that is away, and would not say
     // why.
     store.session.write(&store.commits, async |connection| {
-        migrations::check(connection, &config.schema).await
+        migrations::check_all(connection, config).await
     })?;
     Ok(Arc::new(store))
 }
@@ -102,11 +106,28 @@ pub fn migrate(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Vec<St
     })
 }
 
+/// What an administrator has to run before people can read the tables that were made for them;
+/// `None` if there is nothing.
+///
+/// # Errors
+/// As [`open`].
+pub fn reader_hint(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Option<String>> {
+    io.block_on(async {
+        let server = connect::Server::of(url, config).await?;
+        let mut connection = server.connect().await?;
+        let hint = tables::migrate::reader_hint(&mut connection).await;
+        hint.map_err(|failure| server.error(failure))
+    })
+}
+
 struct PostgresStore {
     session: Session,
     commits: Writer,
     /// Acquisitions, notes, cuts, loads: they may be larger than a commit, and none is as urgent.
     others: Writer,
+    /// Rows of the tables that people read: nothing waits for them.
+    rows: Writer,
+    tables: Tables,
 }
 
 impl PostgresStore {
@@ -231,6 +252,18 @@ impl CheckpointStore for PostgresStore {
         })
     }
 
+    fn outputs_beside(
+        &self,
+        partition: Partition,
+        left_out: &[OutputKind],
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.session.read(async |connection| {
+            outputs::outputs_beside(connection, partition, left_out, after, limit).await
+        })
+    }
+
     fn dead_after(
         &self,
         partition: Partition,
@@ -302,8 +335,30 @@ impl CheckpointStore for PostgresStore {
 
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, async |connection| {
-            cursors::compare_and_set(connection, partition, export).await?;
+            let (from, to) = (export.after, export.up_to);
+            let what = "an export of outputs";
+            cursors::compare_and_set(connection, partition, &export.consumer, (from, to), what)
+                .await?;
             files::register(connection, partition, &export.files).await
+        })
+    }
+
+    fn commit_rows(&self, partition: Partition, epoch: Epoch, batch: &TableBatch) -> Result<()> {
+        self.session.write(&self.rows, async |connection| {
+            self.tables
+                .commit(connection, (partition, epoch), batch)
+                .await
+        })
+    }
+
+    fn row_count(&self, kind: OutputKind) -> Result<u64> {
+        self.session
+            .read(async |connection| self.tables.count(connection, kind).await)
+    }
+
+    fn expire_rows(&self, before: LogTime, limit: usize) -> Result<u64> {
+        self.session.write(&self.rows, async |connection| {
+            self.tables.expire(connection, before, limit).await
         })
     }
 

@@ -1,16 +1,19 @@
 //! Versions of the schema: applied by `theatre migrate`, and compared when a store is opened.
 //!
-//! A file, once released, is never edited; a change is a new file.
+//! A file, once released, is never edited; a change is a new file. The tables that people read are
+//! made behind them, out of the kinds of output.
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 use theatre_actors::ports::{Error, Result};
+use theatre_config::store::{KeptTables, StoreConfig};
 
 use super::connect::Server;
 use super::failure::{Attempt, Failure};
+use super::tables;
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -34,12 +37,13 @@ const FILES: [(&str, &str); 8] = [
         include_str!("../migrations/0007_dead_replay_indexes.sql"),
     ),
     ("pages", include_str!("../migrations/0008_pages.sql")),
+    ("tables", include_str!("../migrations/0009_tables.sql")),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
 /// `theatre` in ASCII: the advisory lock of a process that makes a schema. PostgreSQL's
 /// IF NOT EXISTS alone fails where two make the same one at once.
-const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
+pub(super) const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
 
 fn all() -> Vec<Migration> {
     let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
@@ -98,9 +102,10 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
         .iter()
         .zip(1..)
         .filter(|(_, number)| !before.iter().any(|(version, _)| version == number));
-    Ok(missing
-        .map(|((name, _), number)| format!("{number:04}_{name}"))
-        .collect())
+    let missing = missing.map(|((name, _), number)| format!("{number:04}_{name}"));
+    let mut applied: Vec<String> = missing.collect();
+    applied.extend(tables::migrate::apply(connection, schema).await?);
+    Ok(applied)
 }
 
 /// Refuses a schema that is not the one this build was made for.
@@ -121,6 +126,17 @@ pub(super) async fn check(connection: &mut PgConnection, schema: &str) -> Attemp
         ));
     }
     Ok(())
+}
+
+/// The same for the tables that people read, where they are kept.
+pub(super) async fn check_all(connection: &mut PgConnection, config: &StoreConfig) -> Attempt<()> {
+    check(connection, &config.schema).await?;
+    match config.tables {
+        KeptTables::Off => Ok(()),
+        KeptTables::WithoutWindows | KeptTables::All => {
+            tables::migrate::check(connection, &config.schema).await
+        }
+    }
 }
 
 /// Versions and checksums; none where nothing was migrated yet.

@@ -127,6 +127,28 @@ pub(super) async fn outputs_of_kind_after(
         .collect()
 }
 
+pub(super) async fn outputs_beside(
+    connection: &mut PgConnection,
+    partition: Partition,
+    left_out: &[OutputKind],
+    after: u64,
+    limit: usize,
+) -> Attempt<Vec<StoredOutput>> {
+    let sql = "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind <> ALL($3) ORDER BY sequence LIMIT $4";
+    let left_out: Vec<i16> = left_out.iter().map(|kind| kind.code().into()).collect();
+    let query = sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(after as i64)
+        .bind(left_out)
+        .bind(limited(limit));
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(read_output)
+        .collect()
+}
+
 pub(super) async fn dead_after(
     connection: &mut PgConnection,
     partition: Partition,

@@ -1,4 +1,4 @@
-//! What SQLite and Redshift say differently: macros of the form `@name(arguments)`, which each
+//! What SQLite, Redshift and PostgreSQL say differently: macros of the form `@name(arguments)`, which each
 //! dialect writes in its own way. SQLite keeps times as microseconds and dates as days since 1970.
 
 /// Counts what changes here without a change of a view's text: a new one makes all views anew.
@@ -11,6 +11,8 @@ pub enum Dialect<'a> {
     Sqlite,
     /// Amazon Redshift, with the quoted schema of the tables.
     Redshift(&'a str),
+    /// The checkpoint store on PostgreSQL, with the quoted schema of the tables.
+    Postgres(&'a str),
 }
 
 impl Dialect<'_> {
@@ -25,7 +27,7 @@ impl Dialect<'_> {
             .collect();
         let schema = match self {
             Self::Sqlite => String::new(),
-            Self::Redshift(schema) => format!("{schema}."),
+            Self::Redshift(schema) | Self::Postgres(schema) => format!("{schema}."),
         };
         let code = code.join("\n").replace("{schema}.", &schema);
         self.expand(&code).trim().to_owned()
@@ -58,6 +60,7 @@ impl Dialect<'_> {
         match self {
             Self::Sqlite => sqlite(name, arguments),
             Self::Redshift(_) => redshift(name, arguments),
+            Self::Postgres(_) => postgres(name, arguments),
         }
     }
 }
@@ -188,7 +191,8 @@ fn sqlite(name: &str, arguments: &[&str]) -> Option<String> {
         ("tiles", [start, size]) => {
             format!("(3600000000 % ({size}) = 0 AND ({start}) % ({size}) = 0)")
         }
-        ("json", [text, key]) => format!("json_extract({text}, '$.{key}')"),
+        ("date", [time]) => format!("(({time}) / 86400000000)"),
+        ("json" | "json_nested", [text, key]) => format!("json_extract({text}, '$.{key}')"),
         ("element", [text, number]) => format!("json_extract({text}, '$[' || {number} || ']')"),
         ("element", [text, number, key]) => {
             format!("json_extract({text}, '$[' || {number} || '].{key}')")
@@ -262,6 +266,19 @@ fn redshift(name: &str, arguments: &[&str]) -> Option<String> {
             )
         }
         ("fingerprint", values) => fingerprint(values, "CHR(31)"),
+        _ => return None,
+    };
+    Some(written)
+}
+
+/// What the views for people name. What is nested is `jsonb` there.
+fn postgres(name: &str, arguments: &[&str]) -> Option<String> {
+    let written = match (name, arguments) {
+        ("date", [time]) => format!("CAST(({time}) AT TIME ZONE 'UTC' AS DATE)"),
+        ("json", [value, key]) => format!("({value} ->> '{key}')"),
+        ("json_nested", [value, key]) => format!("({value} -> '{key}')"),
+        ("json_integer", [value, key]) => format!("CAST({value} ->> '{key}' AS INTEGER)"),
+        ("json_boolean", [value, key]) => format!("CAST({value} ->> '{key}' AS BOOLEAN)"),
         _ => return None,
     };
     Some(written)

@@ -3,7 +3,8 @@
 //! The views stand in `views/`, the reports in `reports/`, a file each, written once for both
 //! warehouses: what SQLite and Redshift say differently is a macro of [`dialect`]. All of it are
 //! views: they are never older than the tables below them, a late or corrected record shows at
-//! once, and there is nothing that a second run could double.
+//! once, and there is nothing that a second run could double. `people/` has the views that stand
+//! beside the tables which people read in the checkpoint store.
 
 pub mod dialect;
 pub mod report;
@@ -23,13 +24,13 @@ pub struct View {
 }
 
 macro_rules! views {
-    ($($name:literal,)*) => {
-        &[$(View { name: $name, source: include_str!(concat!("../views/", $name, ".sql")) },)*]
+    ($folder:literal: $($name:literal,)*) => {
+        &[$(View { name: $name, source: include_str!(concat!("../", $folder, "/", $name, ".sql")) },)*]
     };
 }
 
 /// All views, each after those that it reads.
-pub const VIEWS: &[View] = views![
+pub const VIEWS: &[View] = views!["views":
     "star_robots",
     "star_surgeons",
     "star_legs",
@@ -68,6 +69,20 @@ pub const VIEWS: &[View] = views![
     "rollup_fleet_day",
 ];
 
+/// What people look for beside the tables of outputs, each after those that it reads: in the
+/// checkpoint store on PostgreSQL and in the embedded warehouse.
+pub const PEOPLE: &[View] = views!["people":
+    "facilities",
+    "surgeons",
+    "alerts",
+    "alert_transitions",
+    "robots",
+    "maintenance_logs",
+    "vw_robot_utilization",
+    "vw_procedure_outcomes_summary",
+    "vw_maintenance_costs",
+];
+
 impl View {
     /// The query that the view stands for.
     pub fn query(&self, dialect: &Dialect<'_>) -> String {
@@ -81,6 +96,20 @@ impl View {
             .lines()
             .map_while(|line| line.strip_prefix("-- "));
         comment.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The tables whose columns are the view's where these have the same names.
+    pub fn tables(&self) -> impl Iterator<Item = &'static str> {
+        let named = self.source.lines();
+        named
+            .filter_map(|line| line.strip_prefix("--= "))
+            .flat_map(|list| list.split(", "))
+    }
+
+    /// What its file says of columns: each with its name.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let said = self.source.lines();
+        said.filter_map(|line| line.strip_prefix("--: ")?.split_once(": "))
     }
 }
 
@@ -96,8 +125,13 @@ pub fn tables() -> Vec<TableSpec> {
 
 /// A number for this build's views: others have another one.
 pub fn fingerprint() -> String {
+    fingerprint_of(VIEWS)
+}
+
+/// A number for this build's views of some list.
+pub fn fingerprint_of(views: &[View]) -> String {
     // FNV-1a, 64 bits.
-    let texts = VIEWS.iter().flat_map(|view| [view.name, view.source]);
+    let texts = views.iter().flat_map(|view| [view.name, view.source]);
     let bytes = texts.chain([dialect::REVISION]).flat_map(str::bytes);
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

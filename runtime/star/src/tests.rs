@@ -17,10 +17,20 @@ fn texts() -> Vec<(&'static str, &'static str)> {
     views.chain(reports).collect()
 }
 
+/// The views for people.
+fn for_people() -> Vec<(&'static str, &'static str)> {
+    let views = PEOPLE.iter().map(|view| (view.name, view.source));
+    views.collect()
+}
+
 #[test]
-fn every_text_is_written_in_both_dialects() {
-    for (name, source) in texts() {
-        for dialect in DIALECTS {
+fn every_text_is_written_in_its_dialects() {
+    let with = |dialects: [Dialect<'static>; 2]| move |text| (text, dialects);
+    let both = texts().into_iter().map(with(DIALECTS));
+    let people = [Dialect::Sqlite, Dialect::Postgres("\"s\"")];
+    let people = for_people().into_iter().map(with(people));
+    for ((name, source), dialects) in both.chain(people) {
+        for dialect in dialects {
             let written = dialect.render(source);
             assert!(
                 written.starts_with("SELECT") || written.starts_with("WITH"),
@@ -66,7 +76,7 @@ fn a_symbol_of_an_enumeration_is_one_of_the_schemas() {
     let mut seen = 0;
     let rates = Dialect::Sqlite.render("@rates(p)");
     assert!(rates.contains("'successful'"));
-    for (name, source) in texts() {
+    for (name, source) in texts().into_iter().chain(for_people()) {
         for (at, start) in source.match_indices("@symbol(") {
             let inside = source[at + start.len()..].split(')').next();
             let (of, symbol) = inside.and_then(|text| text.split_once(", ")).expect("two");
@@ -85,8 +95,11 @@ fn a_symbol_of_an_enumeration_is_one_of_the_schemas() {
 
 #[test]
 fn views_come_after_those_that_they_read() {
-    for (at, view) in VIEWS.iter().enumerate() {
-        for later in &VIEWS[at..] {
+    for (views, (at, view)) in [VIEWS, PEOPLE]
+        .into_iter()
+        .flat_map(|views| views.iter().enumerate().map(move |place| (views, place)))
+    {
+        for later in &views[at..] {
             let named = format!("{{schema}}.{} ", later.name);
             let source = view.source.replace(['\n', ')', '('], " ");
             assert!(
@@ -99,6 +112,14 @@ fn views_come_after_those_that_they_read() {
         assert!(!view.purpose().is_empty(), "{}", view.name);
     }
     assert_eq!(fingerprint().len(), 16);
+    assert_ne!(fingerprint(), fingerprint_of(PEOPLE));
+    let robots = PEOPLE
+        .iter()
+        .find(|view| view.name == "robots")
+        .expect("it is there");
+    let columns: Vec<_> = robots.columns().collect();
+    assert!(columns.contains(&("total_procedures", "Cases completed on it.")));
+    assert!(robots.purpose().starts_with("A row for each robot"));
 }
 
 #[test]

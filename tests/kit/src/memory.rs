@@ -8,6 +8,7 @@
 pub mod lake;
 pub mod log;
 pub mod store;
+pub mod tables;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

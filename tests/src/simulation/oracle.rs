@@ -1,16 +1,18 @@
 //! The oracle: all processors over the whole log in one piece, and what must follow from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use theatre_actors::control;
 use theatre_actors::outputs::{ALL, DeadReason, OutputEvent, OutputKind, Outputs, Topic};
+use theatre_actors::ports::CheckpointStore;
 use theatre_actors::position::Positions;
 use theatre_actors::processor::{IntakeProcessor, Processor};
 use theatre_actors::time::{LogTime, Tick};
 use theatre_pipeline::intake::{Entry, Intake, IntakeParams};
 use theatre_pipeline::{PipelineParams, Ports};
+use theatre_testkit::memory::store::MemoryStore;
 
 use super::pager::Pager;
 
@@ -164,6 +166,48 @@ fn check_outputs(ports: &Ports, processors: &Processors) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// The tables hold each output's highest revision once, and nothing else.
+pub(super) fn check_tables(store: &MemoryStore) -> Result<()> {
+    let stored = store.outputs_after(0, 0, 1 << 30)?;
+    for spec in ALL.iter().filter(|spec| spec.kind != OutputKind::Window) {
+        let mut highest = BTreeMap::new();
+        for output in stored.iter().map(|stored| &stored.output) {
+            if output.kind == spec.kind {
+                let of_its_own = spec.table.keeps_every_row.then_some(output.revision);
+                highest.insert((output.id.as_str(), of_its_own), u64::from(output.revision));
+            }
+        }
+        let rows = store.rows(spec.kind);
+        let revisions: u64 = (rows.iter())
+            .filter_map(|row| row["revision"].parse::<u64>().ok())
+            .sum();
+        ensure!(
+            (rows.len(), revisions) == (highest.len(), highest.values().sum()),
+            "{}: {} rows with revisions up to {revisions} in sum, not {}",
+            spec.table.name,
+            rows.len(),
+            highest.len()
+        );
+    }
+    let windows = stored.iter().map(|stored| &stored.output);
+    let windows = windows.filter(|output| output.kind == OutputKind::Window);
+    let revisions: BTreeSet<_> = windows.map(|of| (of.event_time, of.revision)).collect();
+    let rows = store.rows(OutputKind::Window);
+    let number = |text: &str| text.parse::<i64>().unwrap_or(-1);
+    let there = rows.iter().map(|row| {
+        let (start, revision) = (number(&row["window_start"]), number(&row["revision"]));
+        (start, revision as u32)
+    });
+    let there: BTreeSet<_> = there.collect();
+    ensure!(
+        there.is_subset(&revisions) && there.is_empty() == revisions.is_empty(),
+        "windows: {} of {} moments and revisions have rows",
+        there.len(),
+        revisions.len()
+    );
     Ok(())
 }
 

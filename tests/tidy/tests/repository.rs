@@ -384,7 +384,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "theatre-postgres",
-        &["theatre-actors", "theatre-config", "theatre-system"],
+        &[
+            "theatre-actors",
+            "theatre-config",
+            "theatre-star",
+            "theatre-system",
+        ],
     ),
     (
         "theatre-s3",

@@ -1,11 +1,12 @@
-//! The star schema in SQLite: the calendar as tables, all else as views.
+//! The star schema in SQLite: the calendar as tables, all else as views; and the views that the
+//! checkpoint store on PostgreSQL has for people, as far as no table or view has their names.
 
 use std::sync::OnceLock;
 
 use rusqlite::{Connection, OptionalExtension};
 use theatre_actors::ports::{Result, TableSpec};
-use theatre_star::VIEWS;
 use theatre_star::dialect::Dialect;
+use theatre_star::{PEOPLE, VIEWS, View};
 
 use super::super::fault;
 use super::{WHAT, quoted};
@@ -58,13 +59,30 @@ fn below() -> &'static [String] {
     })
 }
 
+/// The views for people whose names no table and no view of the star schema has: of logs of
+/// maintenance there is a table with the records as they came, and of what robots did a view of the
+/// star schema.
+fn for_people(tables: &[TableSpec]) -> Vec<&'static View> {
+    let taken = |name: &str| {
+        tables.iter().any(|table| table.name == name) || VIEWS.iter().any(|view| view.name == name)
+    };
+    PEOPLE.iter().filter(|view| !taken(view.name)).collect()
+}
+
 /// Makes what is missing or of another build, once all tables are there on which the views stand.
 pub(super) fn ensure(connection: &Connection, tables: &[TableSpec]) -> Result<()> {
     let is_there = |name: &String| tables.iter().any(|table| table.name == *name);
     if !below().iter().all(is_there) {
         return Ok(());
     }
-    let wanted = theatre_star::fingerprint();
+    let people = for_people(tables);
+    let names: Vec<&str> = people.iter().map(|view| view.name).collect();
+    let wanted = format!(
+        "{}, {} {}",
+        theatre_star::fingerprint(),
+        theatre_star::fingerprint_of(PEOPLE),
+        names.join(" ")
+    );
     let there: Option<String> = connection
         .execute_batch(VERSION)
         .and_then(|()| {
@@ -77,11 +95,11 @@ pub(super) fn ensure(connection: &Connection, tables: &[TableSpec]) -> Result<()
         return Ok(());
     }
     connection.execute_batch(CALENDAR).map_err(fault(WHAT))?;
-    let mut statements: Vec<String> = VIEWS
-        .iter()
+    let views = || VIEWS.iter().chain(people.iter().copied());
+    let mut statements: Vec<String> = views()
         .map(|view| format!("DROP VIEW IF EXISTS {}", quoted(view.name)))
         .collect();
-    statements.extend(VIEWS.iter().map(|view| {
+    statements.extend(views().map(|view| {
         let query = view.query(&Dialect::Sqlite);
         format!("CREATE VIEW {} AS {query}", quoted(view.name))
     }));

@@ -64,7 +64,8 @@ pub(super) fn compare(connection: &Connection, table: &TableSpec) -> Result<Diff
     LIMITS.check(table)?;
     let there: Vec<(String, String)> = described(
         connection,
-        "SELECT name, type FROM pragma_table_info(?1)",
+        "SELECT name, type FROM pragma_table_info(?1) \
+         WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema AS s WHERE s.type = 'view' AND s.name = ?1)",
         table,
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -145,6 +146,14 @@ fn create(table: &TableSpec, name: &str, columns: usize) -> String {
 pub(super) fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
     let execute = |sql: &str| connection.execute_batch(sql).map_err(fault(WHAT));
     let difference = compare(connection, table)?;
+    if difference.is_missing
+        && theatre_star::PEOPLE
+            .iter()
+            .any(|view| view.name == table.name)
+    {
+        // A dataset of that name comes first.
+        execute(&format!("DROP VIEW IF EXISTS {}", quoted(&table.name)))?;
+    }
     if table.mode == LoadMode::Append {
         return ensure_files(connection, table, &difference);
     }

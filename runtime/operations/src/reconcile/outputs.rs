@@ -12,6 +12,7 @@ use theatre_actors::outputs::{ALL, OutputEvent, OutputSpec};
 use theatre_actors::ports::{Error, FileStage, LoadMode, PartitionStatus, Result, StoredOutput};
 
 use super::Findings;
+use super::tables::Written;
 use theatre_parquet::file_schema;
 use theatre_parquet::outputs::record_batch;
 use theatre_pipeline::outbox::EXPORTER;
@@ -172,7 +173,9 @@ pub(super) fn judge(
     found: &mut Findings,
 ) -> Result<Vec<OutputLine>> {
     let mut lines = Vec::new();
-    let mut stored = stored(params, ports, statuses, &lake)?;
+    let mut written = Written::default();
+    let mut stored = stored(params, ports, statuses, &lake, &mut written)?;
+    written.judge(params, ports, statuses, found)?;
     for spec in ALL {
         let rows = lake.remove(spec.table.name).unwrap_or_default();
         let count = stored.remove(spec.table.name).unwrap_or_default();
@@ -216,6 +219,7 @@ fn stored(
     ports: &Ports,
     statuses: &[PartitionStatus],
     lake: &BTreeMap<&'static str, OutputRows>,
+    written: &mut Written,
 ) -> Result<HashMap<&'static str, StoredCount>> {
     let mut counts: HashMap<&'static str, StoredCount> = HashMap::new();
     for (partition, status) in (0..).zip(statuses) {
@@ -227,6 +231,7 @@ fn stored(
             let Some(last) = page.last() else { break };
             after = last.sequence;
             page.retain(|output| output.sequence <= status.last_output);
+            written.note(status, &page);
             for spec in ALL {
                 let of_kind = page.iter().filter(|stored| stored.output.kind == spec.kind);
                 let (done, waiting): (Vec<&StoredOutput>, Vec<&StoredOutput>) =

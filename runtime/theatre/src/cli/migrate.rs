@@ -23,7 +23,13 @@ impl Migrate {
         let io = IoRuntime::start()?;
         let applied = match (self.warehouse, &config.store.url, &config.warehouse.url) {
             (true, _, Some(url)) => theatre_redshift::migrate(url, &config.warehouse, &io)?,
-            (false, Some(url), _) => theatre_postgres::migrate(url, &config.store, &io)?,
+            (false, Some(url), _) => {
+                let applied = theatre_postgres::migrate(url, &config.store, &io)?;
+                if let Some(hint) = theatre_postgres::reader_hint(url, &config.store, &io)? {
+                    eprintln!("{hint}");
+                }
+                applied
+            }
             (false, None, _) => {
                 if !dir.store().exists() {
                     eprintln!("there is no checkpoint store yet: the first start makes it");

@@ -46,7 +46,7 @@ fn judge(seen: &Inspection, schema: &str, pool: u32) -> Vec<Judgement> {
     judged.push(judge_connections(
         seen.connections,
         seen.connections_max,
-        i64::from(pool) + 2,
+        i64::from(pool) + 3,
     ));
     if !seen.undurable.is_empty() {
         judged.push(Judgement::warning(

@@ -10,12 +10,14 @@ use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
     Expiry, Export, FileStage, LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit,
     PartitionStatus, PastLayout, PlaceInLog, ProcessorMove, ProcessorSave, RegisteredFile,
-    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
+    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, TableBatch,
+    Undelivered,
 };
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
 
 use super::lock;
+use super::tables::{MemoryTables, Row};
 
 mod pages;
 
@@ -271,9 +273,15 @@ impl State {
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    tables: Mutex<MemoryTables>,
 }
 
 impl MemoryStore {
+    /// The rows of the table of a kind.
+    pub fn rows(&self, kind: OutputKind) -> Vec<Row> {
+        lock(&self.tables).of(kind)
+    }
+
     fn fenced<T>(
         &self,
         partition: Partition,
@@ -711,6 +719,19 @@ impl CheckpointStore for MemoryStore {
             }
             cursors.set(&export.consumer, export.up_to);
             state.register(partition, &export.files);
+            Ok(())
+        })?
+    }
+
+    fn commit_rows(&self, partition: Partition, epoch: Epoch, batch: &TableBatch) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            let cursors = &mut state.status.cursors;
+            if cursors.get(&batch.consumer) != batch.after {
+                return Err(Error::overtaken(partition, "rows"));
+            }
+            cursors.set(&batch.consumer, batch.up_to);
+            let mut tables = lock(&self.tables);
+            batch.rows.iter().for_each(|rows| tables.write(rows));
             Ok(())
         })?
     }

@@ -19,6 +19,7 @@ use super::recount::Recount;
 use super::{Common, Failure, rows, topic};
 use crate::cli::Output;
 use crate::cli::service::Service;
+use theatre_config::store::KeptTables;
 
 /// The whole pipeline on a topic that was filled before.
 #[derive(Debug, Args)]
@@ -41,6 +42,9 @@ pub(in crate::cli) struct FleetBench {
     /// theirs; the store has them in any case.
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     window_topic: Switch,
+    /// Which tables for people a store on PostgreSQL keeps: off, without_windows or all.
+    #[arg(long, default_value = "without_windows", value_parser = kept_tables)]
+    tables: KeptTables,
     /// Which input topics are read.
     #[arg(long, value_enum, default_value_t = Inputs::All)]
     inputs: Inputs,
@@ -63,6 +67,12 @@ pub(in crate::cli) struct FleetBench {
     /// What is aggregated per signal: basic, full or sketch.
     #[arg(long, default_value = "basic", value_parser = aggregate_set)]
     aggregates: AggregateSet,
+}
+
+/// Tables by the name that the configuration has for them.
+fn kept_tables(text: &str) -> Result<KeptTables, String> {
+    serde_json::from_value(json!(text))
+        .map_err(|_| format!("'{text}' is none of off, without_windows, all"))
 }
 
 /// On or off.
@@ -98,6 +108,7 @@ impl FleetBench {
         environment.config.aggregates = self.aggregates;
         environment.config.lake.enabled = self.lake == Switch::On;
         environment.config.warehouse.enabled = self.warehouse == Switch::On;
+        environment.config.store.tables = self.tables;
         environment.config.traces.endpoint.clone_from(&self.traces);
         environment.config.window_topic =
             (self.window_topic == Switch::On).then(|| format!("{}.windows", environment.name));
@@ -116,6 +127,7 @@ impl FleetBench {
         })?;
         let measured = self.measure(&service, &environment, begun, extent)?;
         let store = service.ports.store.clone();
+        let (commits, commit_ms) = service.pipeline.committed().all_commits.mean_ms();
         service.end()?;
         let log = environment.log()?;
         let limits = theatre_pipeline::Limits::default();
@@ -142,6 +154,7 @@ impl FleetBench {
             "records": recount.records, "robots": recount.robots(), "partitions": environment.config.partitions, "aggregates": self.aggregates,
             "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
             "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
+            "tables": self.tables, "commits": commits, "commit_ms_mean": rounded(commit_ms),
             "stages": shares(&measured.stages, measured.ended.cpu_since(&measured.begun), recount.records), "peak_mib": measured.peak_mib,
             "windows": recount.windows(), "alerts": recount.alerts(), "differences": wrong,
         });

@@ -1,0 +1,222 @@
+//! The tables that people read: rows of outputs, written together with the position of the consumer
+//! that brings them.
+//!
+//! They stand in the store's schema, are made by `theatre migrate` ([`migrate`]) out of the kinds'
+//! own specification ([`ddl`]), and no part of Theatre reads them.
+
+mod ddl;
+pub(super) mod migrate;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres};
+use theatre_actors::outputs::{ALL, OutputKind};
+use theatre_actors::ports::{
+    ColumnType, ColumnValues, Epoch, Error, LoadMode, TableBatch, TableRows,
+};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::failure::{Attempt, Failure};
+use super::{cursors, limited, partitions};
+use values::Moment;
+
+/// When a row was committed, beside the columns of its kind.
+const COMMITTED_AT: &str = "committed_at";
+
+/// The statements that write the tables of a schema.
+#[derive(Debug)]
+pub(super) struct Tables {
+    schema: String,
+    upserts: BTreeMap<OutputKind, Arc<str>>,
+    deletes: Vec<Arc<str>>,
+}
+
+impl Tables {
+    /// Those of a schema, whose name was checked.
+    pub(super) fn of(schema: &str) -> Self {
+        let kinds = ALL.iter().map(|spec| spec.kind);
+        let upsert = |kind| (kind, upsert(schema, kind).into());
+        let expiring = ALL.iter().filter(|spec| spec.expires);
+        let delete = |name: &str| {
+            let table = format!("\"{schema}\".\"{name}\"");
+            format!(
+                "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {COMMITTED_AT} < $1 LIMIT $2))"
+            )
+            .into()
+        };
+        Self {
+            schema: schema.to_owned(),
+            upserts: kinds.map(upsert).collect(),
+            deletes: expiring.map(|spec| delete(spec.table.name)).collect(),
+        }
+    }
+
+    /// Writes rows and moves the consumer's position, under the epoch.
+    ///
+    /// The partition is locked last: while rows are written, commits of its processors go on. Rows
+    /// of an owner that turns out to be none are undone with its transaction.
+    pub(super) async fn commit(
+        &self,
+        connection: &mut PgConnection,
+        (partition, epoch): (Partition, Epoch),
+        batch: &TableBatch,
+    ) -> Attempt<()> {
+        // Rows and position are lost together if the server's machine is, and are made anew from
+        // the outputs: there is nothing to wait for.
+        sqlx::raw_sql("SET LOCAL synchronous_commit = off")
+            .execute(&mut *connection)
+            .await?;
+        for rows in &batch.rows {
+            self.write(connection, rows).await?;
+        }
+        let current = partitions::lock(connection, partition).await?;
+        if current != epoch {
+            return Err(Error::StaleEpoch {
+                partition,
+                ours: epoch,
+                current,
+            }
+            .into());
+        }
+        let (from, to) = (batch.after, batch.up_to);
+        cursors::compare_and_set(connection, partition, &batch.consumer, (from, to), "rows").await
+    }
+
+    async fn write(&self, connection: &mut PgConnection, rows: &TableRows) -> Attempt<()> {
+        let Some(sql) = self.upserts.get(&rows.kind) else {
+            return Err(Failure::damaged(&"there is no table for a kind of output"));
+        };
+        let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
+        for (_, values) in &rows.columns {
+            query = bind(query, values);
+        }
+        let moments: Vec<Moment> = rows.committed_at.iter().copied().map(Moment).collect();
+        query.bind(moments).execute(connection).await?;
+        Ok(())
+    }
+
+    /// Rows of the table of a kind.
+    pub(super) async fn count(
+        &self,
+        connection: &mut PgConnection,
+        kind: OutputKind,
+    ) -> Attempt<u64> {
+        let sql = format!(
+            "SELECT count(*) FROM \"{}\".\"{}\"",
+            self.schema,
+            kind.spec().table.name
+        );
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_one(connection)
+            .await?;
+        Ok(rows as u64)
+    }
+
+    /// Deletes old rows of kinds that expire, at most `limit` of each.
+    pub(super) async fn expire(
+        &self,
+        connection: &mut PgConnection,
+        before: LogTime,
+        limit: usize,
+    ) -> Attempt<u64> {
+        let mut deleted = 0;
+        for sql in &self.deletes {
+            let query = sqlx::query(AssertSqlSafe(sql.clone()))
+                .bind(Moment(before.0))
+                .bind(limited(limit));
+            deleted += query.execute(&mut *connection).await?.rows_affected();
+        }
+        Ok(deleted)
+    }
+}
+
+fn bind<'a>(
+    query: Query<'a, Postgres, PgArguments>,
+    values: &'a ColumnValues,
+) -> Query<'a, Postgres, PgArguments> {
+    match values {
+        ColumnValues::Text(values) => query.bind(values),
+        ColumnValues::Int32(values) => query.bind(values),
+        ColumnValues::Int64(values) | ColumnValues::Decimal(values) => query.bind(values),
+        ColumnValues::Boolean(values) => query.bind(values),
+        ColumnValues::Date(values) => query.bind(values::days(values)),
+        ColumnValues::Float(values) => query.bind(values),
+        ColumnValues::Time(values) => query.bind(values::moments(values)),
+    }
+}
+
+/// The columns that tell the rows of a kind's table apart, and the one by which a later row takes
+/// the place of an earlier one.
+fn key(kind: OutputKind) -> (Vec<String>, Option<String>) {
+    match (kind.spec().table.mode)() {
+        LoadMode::MergeByRevision { key, revision } => (key, Some(revision)),
+        LoadMode::Append => {
+            let identity = kind.spec().table.identity.iter();
+            (identity.map(|name| (*name).to_owned()).collect(), None)
+        }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let names: Vec<String> = names
+        .into_iter()
+        .map(|name| quoted(name.as_ref()))
+        .collect();
+    names.join(", ")
+}
+
+/// The statement that writes rows of a kind: its columns in order as arrays, then the moments of
+/// their commits.
+fn upsert(schema: &str, kind: OutputKind) -> String {
+    let described = kind.description();
+    let table = kind.spec().table.name;
+    let (mut arrays, mut cells) = (Vec::new(), Vec::new());
+    for (place, column) in (1..).zip(&described.columns) {
+        let name = quoted(&column.name);
+        let (array, cell) = match column.column_type {
+            ColumnType::Decimal { scale, .. } => {
+                ("bigint".to_owned(), format!("{name}::numeric * 1e-{scale}"))
+            }
+            _ if column.is_nested => ("text".to_owned(), format!("{name}::jsonb")),
+            other => (ddl::sql_type(other), name),
+        };
+        arrays.push(format!("${place}::{array}[]"));
+        cells.push(cell);
+    }
+    arrays.push(format!("${}::timestamptz[]", described.columns.len() + 1));
+    cells.push(quoted(COMMITTED_AT));
+    let names = described.columns.iter().map(|column| column.name.as_str());
+    let columns = listed(names.chain([COMMITTED_AT]));
+    let (arrays, cells) = (arrays.join(", "), cells.join(", "));
+    let (key, revision) = key(kind);
+    let rows = format!("FROM UNNEST({arrays}) AS came ({columns})");
+    let Some(revision) = revision else {
+        return format!(
+            "INSERT INTO \"{schema}\".\"{table}\" ({columns}) SELECT {cells} {rows} ON CONFLICT DO NOTHING"
+        );
+    };
+    let (key, revision) = (listed(&key), quoted(&revision));
+    // One statement cannot write a row twice: of several revisions the highest comes.
+    let newest =
+        format!("SELECT DISTINCT ON ({key}) {cells} {rows} ORDER BY {key}, {revision} DESC");
+    let sets: Vec<String> = described
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .chain([COMMITTED_AT])
+        .map(|name| format!("{0} = excluded.{0}", quoted(name)))
+        .collect();
+    format!(
+        "INSERT INTO \"{schema}\".\"{table}\" AS held ({columns}) {newest} ON CONFLICT ({key}) DO UPDATE SET {} WHERE held.{revision} < excluded.{revision}",
+        sets.join(", ")
+    )
+}

@@ -1,0 +1,62 @@
+//! The tables that people read, in memory: rows as texts, under their keys.
+
+use std::collections::BTreeMap;
+
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{ColumnValues, LoadMode, TableRows};
+
+/// A row: its columns by name.
+pub type Row = BTreeMap<String, String>;
+
+/// Rows by table and key.
+#[derive(Debug, Default)]
+pub(super) struct MemoryTables(BTreeMap<(OutputKind, Vec<String>), (i64, Row)>);
+
+impl MemoryTables {
+    /// Writes rows: a later revision takes the place of an earlier one.
+    pub(super) fn write(&mut self, rows: &TableRows) {
+        let key = match (rows.kind.spec().table.mode)() {
+            LoadMode::MergeByRevision { key, .. } => key,
+            LoadMode::Append => {
+                let identity = rows.kind.spec().table.identity.iter();
+                identity.map(|name| (*name).to_owned()).collect()
+            }
+        };
+        for at in 0..rows.committed_at.len() {
+            let cells = rows.columns.iter();
+            let row: Row = cells
+                .map(|(name, of)| (name.clone(), cell(of, at)))
+                .collect();
+            let named = key.iter().map(|name| row[name].clone()).collect();
+            let revision = row["revision"].parse().unwrap_or(0);
+            match self.0.get(&(rows.kind, named)) {
+                Some((known, _)) if *known >= revision => {}
+                _ => {
+                    let named = key.iter().map(|name| row[name].clone()).collect();
+                    self.0.insert((rows.kind, named), (revision, row));
+                }
+            }
+        }
+    }
+
+    /// All rows of a table.
+    pub(super) fn of(&self, kind: OutputKind) -> Vec<Row> {
+        let of_kind = self.0.iter().filter(|((of, _), _)| *of == kind);
+        of_kind.map(|(_, (_, row))| row.clone()).collect()
+    }
+}
+
+fn cell(values: &ColumnValues, at: usize) -> String {
+    fn text<T: ToString>(value: Option<&T>) -> String {
+        value.map_or("NULL".to_owned(), ToString::to_string)
+    }
+    match values {
+        ColumnValues::Text(values) => text(values[at].as_ref()),
+        ColumnValues::Int32(values) | ColumnValues::Date(values) => text(values[at].as_ref()),
+        ColumnValues::Int64(values)
+        | ColumnValues::Decimal(values)
+        | ColumnValues::Time(values) => text(values[at].as_ref()),
+        ColumnValues::Boolean(values) => text(values[at].as_ref()),
+        ColumnValues::Float(values) => text(values[at].as_ref()),
+    }
+}
