@@ -6,7 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::Alert;
 
 use super::columns::{ColumnSink, Columns};
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -31,6 +31,8 @@ pub static SPEC: OutputSpec = OutputSpec {
         // The id names the transition, so none replaces another.
         keeps_every_row: true,
         identity: &["alert_id"],
+        holds: Holds::Measurements,
+        happened: Some("event_time"),
         columns,
     },
 };

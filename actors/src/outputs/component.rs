@@ -7,7 +7,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::ComponentUse;
 
 use super::columns::{ColumnSink, Columns};
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -31,6 +31,8 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("component_id"),
         keeps_every_row: false,
         identity: &["component_id", "revision"],
+        holds: Holds::Measurements,
+        happened: None,
         columns,
     },
 };

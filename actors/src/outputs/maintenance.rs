@@ -6,7 +6,7 @@ use theatre_schemas::dataset::{ColumnType, Datasets};
 use theatre_schemas::records::MaintenanceRecord;
 
 use super::columns::{ColumnSink, Columns};
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -30,6 +30,8 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("maintenance_id"),
         keeps_every_row: false,
         identity: &["maintenance_id", "revision"],
+        holds: Holds::History,
+        happened: None,
         columns,
     },
 };

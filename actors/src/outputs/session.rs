@@ -7,7 +7,7 @@ use theatre_schemas::dataset::{Dataset, Datasets};
 use theatre_schemas::records::{RobotSession, SignalSummary};
 
 use super::columns::{ColumnSink, Columns};
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 use crate::window::SessionRow;
 
@@ -30,6 +30,8 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("session_id"),
         keeps_every_row: false,
         identity: &["session_id", "revision"],
+        holds: Holds::Measurements,
+        happened: Some("began_at"),
         columns,
     },
 };

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use theatre_schemas::records::Alert;
 
 use super::alert;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::LoadMode;
 
 /// Code under which the kind is stored; never re-used.
@@ -27,6 +27,8 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("alert_id"),
         keeps_every_row: true,
         identity: &["alert_id"],
+        holds: Holds::Measurements,
+        happened: Some("event_time"),
         columns: alert::columns,
     },
 };

@@ -6,7 +6,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::SurgeonVersion;
 
 use super::columns::{ColumnSink, Columns};
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic, version_id};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic, version_id};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -30,6 +30,8 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision_of(&["surgeon_id", "valid_from"]),
         keeps_every_row: false,
         identity: &["surgeon_id", "valid_from", "revision"],
+        holds: Holds::History,
+        happened: None,
         columns,
     },
 };

@@ -9,7 +9,7 @@ use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::{SignalAggregates, WindowAggregates};
 
 use super::columns::{ColumnSink, Columns};
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{Error, LoadMode, Result};
 use crate::window::{SignalAggregate, WindowRow};
 
@@ -40,6 +40,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             "revision",
             "signal",
         ],
+        holds: Holds::Measurements,
+        happened: Some("window_start"),
         columns,
     },
 };

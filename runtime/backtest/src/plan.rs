@@ -220,6 +220,8 @@ mod tests {
                 bytes: 1,
                 event_time_min: times.0,
                 event_time_max: times.1,
+                erased: Vec::new(),
+                erasing: Vec::new(),
             },
             stage: FileStage::Completed,
             batch: None,

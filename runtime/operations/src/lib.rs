@@ -6,6 +6,7 @@
 pub mod checkup;
 pub mod dead_letters;
 pub mod drained;
+pub mod erasure;
 pub mod rebuild;
 pub mod reconcile;
 pub mod repartition;

@@ -782,6 +782,8 @@ fn file(name: &str, dataset: &str) -> LakeFile {
         bytes: 1,
         event_time_min: 0,
         event_time_max: 0,
+        erased: Vec::new(),
+        erasing: Vec::new(),
     }
 }
 
