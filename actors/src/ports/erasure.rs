@@ -17,6 +17,15 @@ pub enum ErasedBy {
     Before(i64),
 }
 
+impl std::fmt::Display for ErasedBy {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Robot(robot) => write!(to, "of {robot}"),
+            Self::Before(micros) => write!(to, "before {micros} us"),
+        }
+    }
+}
+
 /// Rows of a file that were erased, or are about to be, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasedRows {

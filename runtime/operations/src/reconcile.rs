@@ -25,10 +25,12 @@ use theatre_actors::ports::{Error, PartitionStatus, Result};
 use theatre_actors::position::Partition;
 
 use count::{Cell, Count};
+use erased::Erasures;
 use theatre_pipeline::outbox::{self, EXPORTER};
 use theatre_pipeline::{PipelineParams, Ports};
 
 mod count;
+mod erased;
 mod lake;
 mod outputs;
 
@@ -61,6 +63,8 @@ pub struct Line {
     pub lake_expected: u64,
     /// Of these, in the lake.
     pub lake_found: u64,
+    /// Records in the log that the lake had, and that were erased (`theatre lake erase`).
+    pub erased: u64,
     /// Records that the lake is still to get.
     pub lake_pending: u64,
     /// Rows in the lake, of deleted offsets too.
@@ -85,6 +89,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// By table of outputs.
     pub outputs: Vec<OutputLine>,
+    /// Rows that were erased, or are being erased, by table: those of deleted offsets, too.
+    pub erased: BTreeMap<String, u64>,
     /// Outputs and dead letters that are not published yet, by consumer.
     pub unpublished: BTreeMap<String, u64>,
     /// True if robots have moved between partitions: a line's counters are those of the robots that
@@ -145,17 +151,19 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let unpublished = unpublished(params, count.statuses());
     let before = lake::files(params, ports)?;
     let mut lake = lake::read(&before, ports)?;
-    count.with_lake(&params.topics, &mut lake.records);
+    count.with_lake(&params.topics, &mut lake.records, Erasures::of(&before));
     let mut found = Findings::default();
     lake::judge(params, ports, &before, &mut lake, &mut found)?;
     let mut warehouse = warehouse_rows(params, ports)?;
     let statuses: Vec<_> = count.statuses().cloned().collect();
-    let outputs = outputs::judge(params, ports, &statuses, lake.outputs, &mut found)?;
+    let looked_at = (statuses.as_slice(), &count.erasures);
+    let outputs = outputs::judge(params, ports, looked_at, lake.outputs, &mut found)?;
     for layout in &past {
         count.read(layout.partitions, Some(&layout.ended_at))?;
     }
     count.read(params.partitions, None)?;
     found.gaps.append(&mut count.gaps);
+    found.gaps.extend(count.erasures.gaps());
     let mut lines = Vec::new();
     // Rows of files that are registered only, until they are found to be those of records that the
     // lake should have.
@@ -187,7 +195,9 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
         }
         if params.warehouse {
             for (line, cells) in of_topic.iter().zip(&count.cells) {
-                judge_rows(line, &cells[topic], &mut found);
+                if !cells[topic].lake.is_being_erased {
+                    judge_rows(line, &cells[topic], &mut found);
+                }
             }
         } else {
             of_topic
@@ -201,8 +211,11 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     if lake::files(params, ports)? == before {
         found.gaps.append(&mut found.surplus);
     }
+    let mut pending = pending(&lines, &outputs, &unpublished, registered);
+    pending.extend(count.erasures.pending());
     Ok(Report {
-        pending: pending(&lines, &outputs, &unpublished, registered),
+        pending,
+        erased: count.erasures.by_table(),
         lines,
         outputs,
         unpublished,
@@ -371,6 +384,7 @@ fn line(
         purged: cell.purged,
         lake_expected: cell.in_lake,
         lake_found: found.count() as u64,
+        erased: cell.erased,
         lake_pending: cell.not_yet_in_lake,
         lake_rows: cell.lake.rows,
         lake_duplicates: cell.lake.duplicates,

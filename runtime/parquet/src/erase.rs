@@ -52,8 +52,7 @@ impl<'a> Judge<'a> {
         let times = match &self.rows.time_column {
             Some(name) if self.rows.before.is_some() => {
                 let column = batch.column_by_name(name);
-                let times =
-                    column.and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
+                let times = column.and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
                 Some(times.ok_or_else(|| self.lacks(name))?)
             }
             _ => None,
@@ -118,7 +117,10 @@ pub fn without(path: &str, bytes: Bytes, rows: &RowSelection) -> Result<Rest> {
         let batch = batch?;
         let reasons = judge.reasons(&batch)?;
         let stays: BooleanArray = reasons.iter().map(|by| Some(by.is_none())).collect();
-        reasons.into_iter().flatten().for_each(|by| erased.count(by));
+        reasons
+            .into_iter()
+            .flatten()
+            .for_each(|by| erased.count(by));
         let rest = filter_record_batch(&batch, &stays).map_err(|error| encode_error(&error))?;
         if rest.num_rows() > 0 {
             let times = times(&rest, rows.time_column.as_deref());
@@ -294,7 +296,10 @@ mod tests {
             without("t.parquet", bytes.clone(), &other).map(drop),
         ] {
             let said = refused.unwrap_err().to_string();
-            assert!(said.contains("t.parquet") && said.contains("'who'"), "{said}");
+            assert!(
+                said.contains("t.parquet") && said.contains("'who'"),
+                "{said}"
+            );
         }
     }
 }

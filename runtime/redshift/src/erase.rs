@@ -167,9 +167,15 @@ mod tests {
         let all = statements("s", &erasure, &conditions(&erasure.rows));
         assert_eq!(all.len(), 6);
         assert!(all[0].starts_with("LOCK") && all[LOAD_CHECK].contains("count(*) = 3"));
-        assert_eq!(all[3], "DELETE FROM \"s\".\"t\" WHERE \"robot_id\" IN ('a')");
+        assert_eq!(
+            all[3],
+            "DELETE FROM \"s\".\"t\" WHERE \"robot_id\" IN ('a')"
+        );
         assert!(all[5].ends_with("< TIMESTAMP '1969-12-31 23:59:59.999999'"));
-        let none = TableErasure { loads: 0, ..erasure };
+        let none = TableErasure {
+            loads: 0,
+            ..erasure
+        };
         assert_eq!(statements("s", &none, &conditions(&none.rows)).len(), 2);
     }
 }

@@ -61,10 +61,7 @@ fn delete_rows(transaction: &Transaction<'_>, table: &str, rows: &RowSelection) 
         for some in robots.chunks(ROBOTS_AT_ONCE) {
             let marks = vec!["?"; some.len()].join(", ");
             let values = some.iter().map(|robot| fitting(robot).into_owned().into());
-            delete(
-                format!("{} IN ({marks})", quoted(column)),
-                values.collect(),
-            )?;
+            delete(format!("{} IN ({marks})", quoted(column)), values.collect())?;
         }
     }
     if let (Some(column), Some(before)) = (&rows.time_column, rows.before) {

@@ -121,8 +121,8 @@ pub(crate) fn meant(batch: &arrow_array::RecordBatch, rows: &RowSelection) -> Ve
     use arrow_array::types::TimestampMicrosecondType;
     let column = |name: &Option<String>| batch.column_by_name(name.as_ref()?);
     let robots = column(&rows.robot_column).and_then(|it| it.as_string_opt::<i32>());
-    let times = column(&rows.time_column)
-        .and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
+    let times =
+        column(&rows.time_column).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
     let is_meant = |row: usize| {
         let robot = robots.filter(|of| of.is_valid(row)).map(|of| of.value(row));
         let time = times.filter(|of| of.is_valid(row)).map(|of| of.value(row));

@@ -29,6 +29,7 @@ use serde::Serialize;
 use theatre_actors::ports::{ErasedBy, Error, RegisteredFile, Result, RowSelection};
 use theatre_pipeline::{PipelineParams, Ports};
 
+pub(crate) use behind::meant;
 use table::Work;
 pub use targets::Target;
 
@@ -120,7 +121,8 @@ impl Erasing<'_> {
             self.finish(report, hold, progress)?;
         }
         for target in &chosen {
-            let mut work = Work::new(self, target, target.rows(self.selection), (hold, progress));
+            let rows = target.rows(self.selection);
+            let mut work = Work::new(self, target, rows, hold, progress);
             let done = work.run();
             report.lines.push(work.line);
             report.left.extend(work.left);
@@ -152,7 +154,7 @@ impl Erasing<'_> {
                 continue;
             };
             let rows = begun_rows(target, &files);
-            let mut work = Work::new(self, target, rows, (hold, progress));
+            let mut work = Work::new(self, target, rows, hold, progress);
             let done = work.run();
             report.finished.push(work.line);
             report.left.extend(work.left);
@@ -167,7 +169,11 @@ fn begun_rows(target: &Target, files: &[RegisteredFile]) -> RowSelection {
     let mut rows = target.rows(&Selection::default());
     let begun = files.iter().filter(|file| target.has(file));
     let erasing = begun.flat_map(|file| &file.file.erasing);
-    rows.include(erasing.map(|rows| &rows.by).collect::<BTreeSet<&ErasedBy>>());
+    rows.include(
+        erasing
+            .map(|rows| &rows.by)
+            .collect::<BTreeSet<&ErasedBy>>(),
+    );
     rows
 }
 

@@ -45,7 +45,8 @@ impl<'a> Work<'a> {
         erasing: &'a Erasing<'a>,
         target: &'a Target,
         rows: RowSelection,
-        (hold, progress): (Hold<'a>, Progress<'a>),
+        hold: Hold<'a>,
+        progress: Progress<'a>,
     ) -> Self {
         let line = Line {
             table: target.table.name.clone(),
@@ -117,7 +118,7 @@ impl<'a> Work<'a> {
             loads: 0,
             left: Vec::new(),
         };
-        let (mut unloaded, mut registered, mut loads) = (ErasedCount::default(), 0, BTreeSet::new());
+        let (mut unloaded, mut registered, mut loads) = (0, 0, BTreeSet::new());
         for file in self.files()? {
             if file.stage == FileStage::Loaded {
                 loads.insert(file.batch.clone());
@@ -140,20 +141,16 @@ impl<'a> Work<'a> {
                     if self.is_settled(&file) {
                         look.begun.extend(begun(file, found));
                     } else {
-                        let rows = found.into_rows();
-                        rows.into_iter().for_each(|rows| {
-                            (0..rows.rows).for_each(|_| unloaded.count(rows.by.clone()));
-                        });
+                        unloaded += found.rows();
                     }
                 }
             }
         }
         look.loads = loads.len() as u64;
         let table = &self.line.table;
-        if unloaded.rows() > 0 {
-            let rows = unloaded.rows();
+        if unloaded > 0 {
             look.left.push(format!(
-                "{table}: {rows} rows are in files that are not in the warehouse yet"
+                "{table}: {unloaded} rows are in files that are not in the warehouse yet"
             ));
         }
         if registered > 0 {
@@ -225,7 +222,11 @@ impl<'a> Work<'a> {
             .unwrap_or((known.event_time_min, known.event_time_max));
         let now = LakeFile {
             rows: rest.rows,
-            bytes: if is_done { bytes } else { rest.bytes.len() as u64 },
+            bytes: if is_done {
+                bytes
+            } else {
+                rest.bytes.len() as u64
+            },
             event_time_min: least,
             event_time_max: most,
             ..known.clone()

@@ -41,7 +41,8 @@ impl Target {
         })
     }
 
-    fn of_outputs(kind: OutputKind) -> Self {
+    /// The table of a kind of outputs.
+    pub(crate) fn of_outputs(kind: OutputKind) -> Self {
         const ROBOT: &str = "robot_id";
         let (table, spec) = (kind.table(), &kind.spec().table);
         let is_of_robots = table.columns.iter().any(|(name, _)| name == ROBOT);
@@ -58,6 +59,15 @@ impl Target {
     pub(super) fn has(&self, file: &RegisteredFile) -> bool {
         let is_of_records = file.file.path.starts_with("data/");
         file.file.dataset == self.table.name && is_of_records == self.kind.is_none()
+    }
+
+    /// Rows by what they are meant by, in the columns of this table.
+    pub(crate) fn meaning(&self, rows: &RowSelection) -> RowSelection {
+        RowSelection {
+            robot_column: self.robot_column.clone(),
+            time_column: self.time_column.clone(),
+            ..rows.clone()
+        }
     }
 
     /// The rows that a selection means here.

@@ -9,9 +9,9 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
     Expiry, Export, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister, LoadBatch,
-    OutputFilter, PartitionCommit,
-    PartitionStatus, PastLayout, PlaceInLog, ProcessorMove, ProcessorSave, RegisteredFile,
-    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
+    OutputFilter, PartitionCommit, PartitionStatus, PastLayout, PlaceInLog, ProcessorMove,
+    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    StoredUndelivered, Undelivered,
 };
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
