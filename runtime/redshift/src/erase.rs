@@ -58,7 +58,7 @@ fn transaction(
             let counted = session.fetch(&format!("{id}:{}", LOAD_CHECK + 2 + 2 * condition))?;
             let rows = counted.rows.first().and_then(|row| row.first()?.as_u64());
             erased +=
-                rows.ok_or_else(|| unavailable("rows were erased, and their number is not told"))?;
+                rows.ok_or_else(|| unavailable("rows were erased, and how many is not known"))?;
         }
     }
     Ok(Some(erased))

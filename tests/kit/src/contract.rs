@@ -16,12 +16,14 @@ use crate::unique;
 
 pub mod access;
 mod dead_letters;
+mod erasure;
 mod outcomes;
 mod repartition;
 mod undelivered;
 mod widening;
 
 pub use dead_letters::store_keeps_what_is_done_about_dead_letters;
+pub use erasure::{lake_replaces, store_revises_files, warehouse_erases};
 pub use outcomes::warehouse_tells_cases_apart;
 pub use repartition::{log_grows_topics, store_repartitions};
 pub use undelivered::store_keeps_what_was_not_delivered;
