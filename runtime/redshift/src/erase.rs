@@ -1,7 +1,7 @@
 //! Rows taken out of a table: one transaction, which locks the ledger, so that no load comes
 //! between, and ends without a change when the ledger has another number of the table's loads.
 
-use theatre_actors::ports::{Error, Result, RowSelection, TableErasure};
+use theatre_actors::ports::{Result, RowSelection, TableErasure};
 use theatre_parquet::{date, day_of, fitting};
 
 use super::poller::Ended;

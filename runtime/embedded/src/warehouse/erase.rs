@@ -70,8 +70,24 @@ fn delete_rows(transaction: &Transaction<'_>, table: &str, rows: &RowSelection) 
     Ok(erased)
 }
 
+/// Refuses a table whose rows an earlier build loaded one by one: files are made of them at the next
+/// start.
+fn check_files(transaction: &Transaction<'_>, table: &str) -> Result<()> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = ?1 AND sql NOT LIKE 'CREATE VIRTUAL TABLE%'";
+    let plain: i64 = transaction
+        .query_row(sql, [table], |row| row.get(0))
+        .map_err(fault(WHAT))?;
+    if plain == 0 {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "warehouse table '{table}' was written by an earlier build: start `theatre run` of this build once, and repeat"
+    )))
+}
+
 /// A replaced file gets a number of its own: what is remembered of the old one means nothing then.
 fn replace_files(transaction: &Transaction<'_>, table: &str, rows: &RowSelection) -> Result<u64> {
+    check_files(transaction, table)?;
     let sql = "SELECT id FROM loaded_files WHERE table_name = ?1 ORDER BY id";
     let ids: Vec<i64> = {
         let mut statement = transaction.prepare(sql).map_err(fault(WHAT))?;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use theatre_actors::ports::{ErasedRows, RegisteredFile, RowSelection};
+use theatre_actors::ports::{RegisteredFile, RowSelection};
 use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 
@@ -23,7 +23,7 @@ impl Erased {
     fn add(&mut self, file: &RegisteredFile) {
         let all = [&file.file.erased, &file.file.erasing];
         let all = all.into_iter().flatten();
-        self.rows.include(all.map(|rows: &ErasedRows| &rows.by));
+        self.rows.include(all.map(|rows| &rows.by));
         self.erased += file.file.erased_rows() + file.file.erasing_rows();
         self.erasing += file.file.erasing_rows();
     }

@@ -25,7 +25,7 @@ backups, and earlier versions of objects in a bucket that keeps them";
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = false, args = ["robots", "before"])]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["robots", "before"]))]
 pub(super) struct Erase {
     /// Rows of this robot; may be said several times.
     #[arg(long = "robot", value_name = "ID", value_parser = robot)]
@@ -89,7 +89,9 @@ impl Erase {
                 );
                 return Ok(());
             }
-            print_table(&report)?;
+            if common.output == Output::Table {
+                print_table(&report)?;
+            }
             if !agreed(report.rows())? {
                 return Err(Failure::Usage(
                     "nothing was erased: say --yes to erase without being asked".to_owned(),
