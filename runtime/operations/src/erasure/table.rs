@@ -92,7 +92,7 @@ impl<'a> Work<'a> {
         }
         let table = &self.line.table;
         self.left.push(format!(
-            "{table}: the lake's files are without the rows, and the warehouse is not: its ledger has loads that the store does not know yet. Repeat the command once `theatre run` has noted them"
+            "{table}: the lake's files are without the rows, and the warehouse is not: its ledger has other loads than the store knows. Repeat the command once `theatre run` has noted them"
         ));
         Ok(())
     }

@@ -143,12 +143,19 @@ pub(super) fn choose(all: Vec<Target>, selection: &Selection) -> Result<Vec<Targ
 mod tests {
     use std::collections::BTreeSet;
 
+    use std::sync::Arc;
+
+    use theatre_actors::time::Clock;
     use theatre_config::Config;
+    use theatre_config::inputs::NoSources;
+    use theatre_system::clock::SystemClock;
 
     use super::*;
 
     fn chosen(selection: &Selection) -> Result<Vec<String>> {
-        let params = theatre_pipeline::params::without_sources(&Config::default()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let config = Config::default();
+        let params = PipelineParams::from_config(&config, [0; 32], &NoSources, &clock).unwrap();
         let chosen = choose(all(&params).unwrap(), selection)?;
         Ok(chosen.into_iter().map(|it| it.table.name).collect())
     }

@@ -15,7 +15,9 @@ use theatre_actors::ports::{
     LoadReceipt, QueryResult, TableErasure, TableSpec, Warehouse,
 };
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::time::Clock;
 use theatre_config::Config;
+use theatre_config::inputs::NoSources;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_parquet::file_schema;
 use theatre_parquet::writer::FileWriter;
@@ -114,8 +116,8 @@ impl Site {
             partitions: 1,
             ..Config::default()
         };
-        let params = theatre_pipeline::params::without_sources(&config).unwrap();
-        let clock = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let params = PipelineParams::from_config(&config, [0; 32], &NoSources, &clock).unwrap();
         let log = MemoryLog::new(clock.clone());
         let store = Arc::new(MemoryStore::default());
         store.ensure_layout(&params.topics, 1).unwrap();
@@ -542,7 +544,7 @@ fn a_load_that_the_store_does_not_know_yet_keeps_the_rows_of_the_warehouse_until
     site.ports.warehouse.load(&batch, &*site.lake).unwrap();
     let report = site.erase(&robots(&["a"]));
     let says = |what: &str| report.left.iter().any(|left| left.contains(what));
-    assert!(says("its ledger has loads"), "{:?}", report.left);
+    assert!(says("its ledger has other loads"), "{:?}", report.left);
     assert_eq!(site.in_warehouse(TELEMETRY).len(), 8);
     // The owner notes it, and any erasure finishes what was begun.
     site.store.mark_loaded(0, site.epoch, &batch.id).unwrap();

@@ -26,7 +26,7 @@ backups, and earlier versions of objects in a bucket that keeps them";
 // Without a doc comment: the command's description is that of its row in the list of commands.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["robots", "before"]))]
-pub(super) struct Erase {
+pub(in crate::cli) struct Erase {
     /// Rows of this robot; may be said several times.
     #[arg(long = "robot", value_name = "ID", value_parser = robot)]
     robots: Vec<String>,
