@@ -72,6 +72,8 @@ pub(super) struct Count<'a> {
     pub(super) cells: Vec<Vec<Cell>>,
     /// What was erased from the lake.
     pub(super) erasures: Erasures,
+    /// Whether robots have moved between partitions.
+    pub(super) has_moved: bool,
     saved: Vec<Saved>,
     /// Where the log begins, by partition.
     pub(super) starts: Vec<Positions>,
@@ -100,6 +102,7 @@ impl<'a> Count<'a> {
             gaps: Vec::new(),
             cells: Vec::new(),
             erasures: Erasures::default(),
+            has_moved: false,
             saved: Vec::new(),
             starts: Vec::new(),
             reached: Vec::new(),
