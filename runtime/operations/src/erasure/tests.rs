@@ -218,7 +218,7 @@ impl Site {
             dry_run: false,
         };
         let (mut report, mut left) = (Report::default(), steps);
-        let mut hold = || {
+        let mut hold = || -> Result<()> {
             left = left
                 .checked_sub(1)
                 .ok_or(Error::Refused("killed".to_owned()))?;
