@@ -177,9 +177,23 @@ pub struct OutputTable {
     pub identity: &'static [&'static str],
     /// What rows and columns are, for people.
     pub described: description::Described,
+    /// What its rows are, to those who erase.
+    pub holds: Holds,
+    /// The column that says when a row happened, where no two revisions of a row differ in it. A table
+    /// without has no rows that are old: what they say may still hold, or be revised.
+    pub happened: Option<&'static str>,
     /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
     /// their names and types.
     pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<()>,
+}
+
+/// What rows of a table are, to those who erase rows of robots, or old ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// What was measured, and noticed in it: erased unless the table is left out.
+    Measurements,
+    /// The history of cases, services and things: erased only where the table is named.
+    History,
 }
 
 /// The topics of the kinds that are published.
@@ -579,6 +593,11 @@ mod tests {
             let table = spec.kind.table();
             let names: BTreeSet<&str> = table.columns.iter().map(|(name, _)| &**name).collect();
             assert_eq!(names.len(), table.columns.len(), "{}", table.name);
+            let happened = spec.table.happened;
+            assert!(happened.is_none_or(|column| names.contains(column)));
+            // Who erases old rows leaves no revision of them behind.
+            let is_of_moments = spec.table.keeps_every_row || spec.kind == OutputKind::Session;
+            assert!(happened.is_none() || is_of_moments, "{}", table.name);
             if let LoadMode::MergeByRevision { key, revision } = &table.mode {
                 for column in key.iter().chain([revision]) {
                     assert!(names.contains(&**column), "{}: {column}", table.name);

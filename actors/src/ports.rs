@@ -8,6 +8,7 @@
 
 mod access;
 mod dead_letters;
+mod erasure;
 mod lake;
 mod lake_files;
 mod log;
@@ -21,6 +22,10 @@ use crate::position::Partition;
 
 pub use access::{AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken};
 pub use dead_letters::{DeadLetterStore, DeadReplay, PlaceInLog};
+pub use erasure::{
+    ErasedBy, ErasedCount, ErasedRows, FileRevision, LakeRegister, RowSelection, TableErasure,
+    add_erased,
+};
 pub use lake::{Lake, LakeBytes, LakeEntry, LakeUpload, attempts_of, is_outdated, outside};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use log::{

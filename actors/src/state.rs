@@ -12,8 +12,8 @@
 //! Golden files stand in the `golden/<name>/v<version>.bin` of the crate that has the type. A
 //! process that was not upgraded yet refuses a version it does not know, and changes nothing.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::outputs::DeadRow;
 use crate::ports::{LakeFile, PastLayout};
@@ -162,9 +162,21 @@ impl Stored for DeadRow {
     }
 }
 
+/// A lake file as version 1 had it, of which no rows could be erased.
+#[derive(Deserialize)]
+struct UnerasedFile {
+    path: String,
+    upload: String,
+    dataset: String,
+    rows: u64,
+    bytes: u64,
+    event_time_min: i64,
+    event_time_max: i64,
+}
+
 impl Stored for LakeFile {
     const NAME: &'static str = "lake file";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn body(&self) -> impl Serialize {
         self
@@ -172,7 +184,21 @@ impl Stored for LakeFile {
 
     fn read(body: Body<'_>) -> Result<Self, StateError> {
         match body.version {
-            1 => body.decode(),
+            1 => {
+                let old: UnerasedFile = body.decode()?;
+                Ok(Self {
+                    path: old.path,
+                    upload: old.upload,
+                    dataset: old.dataset,
+                    rows: old.rows,
+                    bytes: old.bytes,
+                    event_time_min: old.event_time_min,
+                    event_time_max: old.event_time_max,
+                    erased: Vec::new(),
+                    erasing: Vec::new(),
+                })
+            }
+            2 => body.decode(),
             _ => body.unknown(),
         }
     }

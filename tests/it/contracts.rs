@@ -117,6 +117,7 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
     contract::store_keeps_what_is_done_about_dead_letters(&*empty("dead_letters")?)?;
     contract::store_gives_pages(&*empty("pages")?)?;
     contract::store_plans_loads(&*empty("loads")?)?;
+    contract::store_revises_files(&*empty("revised_files")?)?;
     contract::store_exports_each_output_once(&*empty("exports")?)?;
     contract::store_plans_beside_what_is_stuck(&*empty("stuck")?)?;
     contract::store_repartitions(&*empty("repartition")?)
@@ -125,17 +126,23 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
 #[test]
 fn the_directory_lake_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    contract::lake_completes_once(&DirectoryLake::open(folder.path())?)
+    let lake = DirectoryLake::open(folder.path())?;
+    contract::lake_completes_once(&lake)?;
+    contract::lake_replaces(&lake)
 }
 
 #[test]
 fn the_lake_in_memory_keeps_its_contract() -> Result<()> {
-    contract::lake_completes_once(&MemoryLake::default())
+    let lake = MemoryLake::default();
+    contract::lake_completes_once(&lake)?;
+    contract::lake_replaces(&lake)
 }
 
 #[test]
 fn the_s3_lake_keeps_its_contract() -> Result<()> {
-    contract::lake_completes_once(&servers::lake()?)
+    let lake = servers::lake()?;
+    contract::lake_completes_once(&lake)?;
+    contract::lake_replaces(&lake)
 }
 
 #[test]
@@ -147,6 +154,7 @@ fn the_embedded_warehouse_keeps_its_contract() -> Result<()> {
     );
     contract::warehouse_loads_once(&warehouse, &lake)?;
     contract::warehouse_widens(&warehouse, &lake)?;
+    contract::warehouse_erases(&warehouse, &lake)?;
     contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }
 
@@ -155,6 +163,7 @@ fn the_warehouse_in_memory_keeps_its_contract() -> Result<()> {
     let (warehouse, lake) = (EmbeddedWarehouse::in_memory()?, MemoryLake::default());
     contract::warehouse_loads_once(&warehouse, &lake)?;
     contract::warehouse_widens(&warehouse, &lake)?;
+    contract::warehouse_erases(&warehouse, &lake)?;
     contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }
 
@@ -165,5 +174,6 @@ fn the_redshift_warehouse_keeps_its_contract() -> Result<()> {
     } = &servers::warehouse()?;
     contract::warehouse_loads_once(warehouse, lake)?;
     contract::warehouse_widens(warehouse, lake)?;
+    contract::warehouse_erases(warehouse, lake)?;
     contract::warehouse_tells_cases_apart(warehouse, lake)
 }

@@ -14,6 +14,7 @@ mod dead_letters;
 mod doctor;
 mod document;
 mod done;
+mod erasure;
 mod facilities;
 mod fetchers;
 mod health;

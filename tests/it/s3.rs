@@ -375,6 +375,8 @@ fn register_and_lose(store: &Store, deployment: &Deployment, path: &str) -> Resu
         bytes: 4,
         event_time_min: 0,
         event_time_max: 0,
+        erased: Vec::new(),
+        erasing: Vec::new(),
     };
     let cut = LakeCut {
         cut_number: status.lake_cuts + 1,

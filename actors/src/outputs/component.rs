@@ -8,7 +8,7 @@ use theatre_schemas::records::ComponentUse;
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -38,6 +38,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             notes: &[],
             enumerations: &[],
         },
+        holds: Holds::Measurements,
+        happened: None,
         columns,
     },
 };

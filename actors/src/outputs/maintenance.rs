@@ -7,7 +7,7 @@ use theatre_schemas::records::MaintenanceRecord;
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -37,6 +37,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             notes: &[],
             enumerations: &[],
         },
+        holds: Holds::History,
+        happened: None,
         columns,
     },
 };

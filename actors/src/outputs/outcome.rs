@@ -7,7 +7,7 @@ use theatre_schemas::records::Outcome;
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -43,6 +43,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             )],
             enumerations: &[],
         },
+        holds: Holds::History,
+        happened: None,
         columns,
     },
 };

@@ -7,7 +7,7 @@ use theatre_schemas::records::ProcedurePhase;
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -37,6 +37,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             notes: &[("duration_s", "From began_at to ended_at, in s.")],
             enumerations: &[],
         },
+        holds: Holds::History,
+        happened: None,
         columns,
     },
 };

@@ -8,7 +8,7 @@ use theatre_schemas::records::ProcedureState;
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{LoadMode, Result};
 
 /// Code under which the kind is stored; never re-used.
@@ -50,6 +50,8 @@ pub static SPEC: OutputSpec = OutputSpec {
                 ],
             )],
         },
+        holds: Holds::History,
+        happened: None,
         columns,
     },
 };

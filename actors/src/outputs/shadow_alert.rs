@@ -7,7 +7,7 @@ use theatre_schemas::records::Alert;
 
 use super::alert;
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::LoadMode;
 
 /// Code under which the kind is stored; never re-used.
@@ -36,6 +36,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             notes: &[],
             enumerations: &[],
         },
+        holds: Holds::Measurements,
+        happened: Some("event_time"),
         columns: alert::columns,
     },
 };

@@ -10,7 +10,7 @@ use theatre_schemas::records::{SignalAggregates, WindowAggregates};
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{Error, LoadMode, Result};
 use crate::window::{SignalAggregate, WindowRow};
 
@@ -84,6 +84,8 @@ pub static SPEC: OutputSpec = OutputSpec {
             ],
             enumerations: &[],
         },
+        holds: Holds::Measurements,
+        happened: Some("window_start"),
         columns,
     },
 };

@@ -1,4 +1,5 @@
-//! The lake: immutable files that become visible atomically, as a whole.
+//! The lake: files that become visible atomically, as a whole, and are immutable but for the erasure of
+//! rows, which replaces a file in one step.
 
 use std::ops::Range;
 
@@ -59,7 +60,7 @@ pub fn outside(range: &Range<u64>, size: u64) -> Error {
     ))
 }
 
-/// A store of immutable files.
+/// A store of files that nothing but [`Lake::replace`] changes.
 pub trait Lake: Send + Sync {
     /// Starts a file, which is invisible until it is completed. `attempt` makes concurrent writers
     /// of one path independent. It is of the form `p<partition>-e<epoch>-<rest>`, or
@@ -69,6 +70,14 @@ pub trait Lake: Send + Sync {
     /// Makes a sealed file visible under its path; idempotent. Fails with `Gone` when neither the
     /// parts nor the completed file exist.
     fn complete(&self, path: &str, upload: &str) -> Result<()>;
+
+    /// Puts other bytes under the name of a completed file, in one step: who lists or reads meets
+    /// the old ones or the new ones. Fails with `Gone` when the file is not there.
+    fn replace(&self, path: &str, _bytes: Bytes) -> Result<()> {
+        Err(Error::Refused(format!(
+            "lake file '{path}' cannot be replaced: this lake has no way to do that in one step"
+        )))
+    }
 
     /// All completed files under a prefix, sorted by path.
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>>;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::ErasedRows;
 use super::store::UnknownCode;
 use crate::position::Partition;
 
@@ -24,6 +25,28 @@ pub struct LakeFile {
     pub event_time_min: i64,
     /// Highest event time in it.
     pub event_time_max: i64,
+    /// Rows that it had when it was registered and that are erased.
+    pub erased: Vec<ErasedRows>,
+    /// Rows that are being erased: until that is done, the file or the warehouse may have them.
+    pub erasing: Vec<ErasedRows>,
+}
+
+impl LakeFile {
+    /// Rows that are erased.
+    pub fn erased_rows(&self) -> u64 {
+        self.erased.iter().map(|erased| erased.rows).sum()
+    }
+
+    /// Rows that are being erased.
+    pub fn erasing_rows(&self) -> u64 {
+        self.erasing.iter().map(|erasing| erasing.rows).sum()
+    }
+
+    /// Whether a file of so many rows is the one that is registered: as long as rows are being
+    /// erased it may have them or not.
+    pub fn has_rows(&self, rows: u64) -> bool {
+        rows == self.rows || rows + self.erasing_rows() == self.rows
+    }
 }
 
 /// How far a lake file has come.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, PageStore,
-    RegisteredFile, Result, TableBatch,
+    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LakeRegister, LoadBatch,
+    PageStore, RegisteredFile, Result, TableBatch,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
@@ -324,7 +324,7 @@ pub struct Expiry {
 
 /// The store in which everything is decided. Every write is one transaction, fenced by the
 /// partition's epoch.
-pub trait CheckpointStore: DeadLetterStore + PageStore + Send + Sync {
+pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + Sync {
     /// Records the input topics and the partition count at first start, and refuses a different
     /// count or topics in another order later (new topics may be added at the end).
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()>;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Lake, LoadBatch, Result};
+use super::{Error, Lake, LoadBatch, Result, TableErasure};
 
 /// The type of a warehouse column: the same physical types as in a dataset.
 pub use theatre_schemas::dataset::ColumnType;
@@ -153,6 +153,15 @@ pub trait Warehouse: Send + Sync {
     /// got more columns, or wider ones. `BadFile` names the file at fault when it is known; any
     /// other error says nothing about the files.
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt>;
+
+    /// Takes rows out of a table, in one transaction that no load comes between; returns how many, and
+    /// `None`, with nothing done, when the ledger has another number of the table's loads.
+    fn erase(&self, erasure: &TableErasure) -> Result<Option<u64>> {
+        Err(Error::Refused(format!(
+            "table '{}': this warehouse has no way to erase rows",
+            erasure.table.name
+        )))
+    }
 
     /// The ledger entry of a batch; `None` when the batch was not loaded.
     fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>>;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::outputs::DeadReason;
+use crate::ports::{ErasedBy, ErasedRows};
 use crate::processor::IntakeProcessor;
 
 fn golden(name: &str, version: u8) -> PathBuf {
@@ -90,6 +91,8 @@ fn the_golden_of_every_version_of_every_stored_type_is_read() {
         bytes: 123_456,
         event_time_min: -5,
         event_time_max: 1_700_000_000_000_000,
+        erased: Vec::new(),
+        erasing: Vec::new(),
     };
     let layout = PastLayout {
         partitions: 2,
@@ -108,6 +111,31 @@ fn the_golden_of_every_version_of_every_stored_type_is_read() {
     let known: Vec<_> = stored_types(&["actors"]);
     let listed: BTreeSet<&str> = known.iter().map(|(_, name, _)| name.as_str()).collect();
     assert_eq!(listed, checked, "a stored type is not in this test");
+}
+
+#[test]
+fn the_registration_of_a_file_of_which_rows_are_erased_comes_back_and_is_frozen() {
+    let of = |by, rows| ErasedRows { by, rows };
+    let file = LakeFile {
+        path: "data/t/p0.parquet".into(),
+        upload: "u".into(),
+        dataset: "t".into(),
+        rows: 300,
+        bytes: 9,
+        event_time_min: -5,
+        event_time_max: 7,
+        erased: vec![of(ErasedBy::Robot("r-1".into()), 200)],
+        erasing: vec![of(ErasedBy::Before(-3), 1)],
+    };
+    let written = encode(&file);
+    let present = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/lake_file/v2_erased.bin");
+    if std::env::var_os("THEATRE_GOLDEN").is_some_and(|wish| wish == "write") && !present.exists() {
+        std::fs::write(&present, &written).unwrap();
+    }
+    assert!(std::fs::read(&present).unwrap() == written);
+    assert_eq!(decode::<LakeFile>(&written).unwrap(), file);
+    assert_eq!((file.erased_rows(), file.erasing_rows()), (200, 1));
+    assert!(file.has_rows(300) && file.has_rows(299) && !file.has_rows(298));
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) pending: Absent,
     /// Given up: neither file nor upload is there.
     pub(crate) lost: Absent,
+    /// Erased: files without some of their rows, and these.
+    pub(crate) erased: Absent,
     /// Input positions at which the lake begins, by partition, where that is not the beginning of
     /// the log.
     pub(crate) begins_later: Vec<Partition>,
@@ -139,7 +141,7 @@ impl Plan {
             return false;
         }
         let is_telemetry = dataset.kind == DatasetKind::Telemetry;
-        if is_telemetry {
+        if is_telemetry && of.rows > 0 {
             let (first, last) = self.lake.unwrap_or((i64::MAX, i64::MIN));
             let span = (first.min(of.event_time_min), last.max(of.event_time_max));
             self.lake = Some(span);
@@ -148,6 +150,11 @@ impl Plan {
         let is_after = question.to.is_some_and(|to| of.event_time_min >= to);
         if is_after || (is_telemetry && is_before) {
             return false;
+        }
+        let erased = of.erased_rows() + of.erasing_rows();
+        if erased > 0 {
+            self.erased.files += 1;
+            self.erased.rows += erased;
         }
         match file.stage {
             FileStage::Registered => self.pending.count(file),
@@ -220,6 +227,8 @@ mod tests {
                 bytes: 1,
                 event_time_min: times.0,
                 event_time_max: times.1,
+                erased: Vec::new(),
+                erasing: Vec::new(),
             },
             stage: FileStage::Completed,
             batch: None,

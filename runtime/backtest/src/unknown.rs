@@ -169,6 +169,11 @@ fn absent(plan: &Plan) -> Vec<Unknown> {
             "files_lost",
             "are lost: neither the files nor their uploads are there",
         ),
+        (
+            plan.erased,
+            "rows_erased",
+            "were erased from the lake (theatre lake erase)",
+        ),
     ] {
         if absent.files > 0 {
             let text = format!("{} rows in {} files {why}", absent.rows, absent.files);

@@ -192,6 +192,20 @@ impl DataDir {
         })
     }
 
+    /// Takes the lock of commands that erase rows, which a process that runs on the directory does not
+    /// need. Who has it knows that no other such command lives here.
+    ///
+    /// # Errors
+    /// When another command holds it: names its process.
+    pub fn lock_erasure(&self) -> Result<DataLock, Error> {
+        self.lock_file("erasure.lock")?.map_err(|holder| {
+            Error::Refused(format!(
+                "another command, process {holder}, erases rows in {}: let it end, or stop it, and repeat this",
+                self.root.display(),
+            ))
+        })
+    }
+
     /// Takes the lock that a file stands for, or says which process has it.
     fn lock_file(&self, name: &str) -> Result<Result<DataLock, String>, Error> {
         let path = self.root.join(name);

@@ -2,7 +2,7 @@
 //!
 //! Uploads are files in a hidden folder; completing one is a rename, made durable by syncing both
 //! folders. A lister never sees a file that is not complete, and a name, once taken, keeps its
-//! bytes.
+//! bytes until rows are erased: then another file takes its place by a rename.
 
 use std::fs::{File, create_dir_all};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -167,6 +167,23 @@ impl Lake for DirectoryLake {
         }
     }
 
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let to = self.root.join(path);
+        if !to.exists() {
+            return Err(Error::Gone(format!("lake file '{path}' is not there")));
+        }
+        // No sweep takes it for an upload of a partition. One that was left by a kill is written
+        // anew when the erasure is repeated.
+        let from = (self.root.join(UPLOADS)).join(format!("replaced.{}", path.replace('/', "~")));
+        let folder = to.parent().unwrap_or(&self.root);
+        let mut file = File::create(&from).map_err(fault)?;
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&from, &to))
+            .and_then(|()| sync_folder(folder))
+            .map_err(fault)
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let mut entries = Vec::new();
         // A folder that is not there is a lake without files: a reader does not make it, and where
@@ -249,6 +266,25 @@ mod tests {
         let listed = looked_at.list("data/").unwrap();
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0].path, "data/a.parquet");
+    }
+
+    #[test]
+    fn a_file_is_replaced_in_one_step_and_no_other_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = DirectoryLake::open(folder.path()).unwrap();
+        let gone = lake.replace("data/a.parquet", "new".into()).unwrap_err();
+        assert!(matches!(gone, super::Error::Gone(_)), "{gone}");
+        let mut upload = lake.begin("data/a.parquet", "p0-e1-a").unwrap();
+        upload.write(b"old").unwrap();
+        lake.complete("data/a.parquet", &upload.seal().unwrap())
+            .unwrap();
+        let open = lake.open_file("data/a.parquet").unwrap();
+        lake.replace("data/a.parquet", "newer".into()).unwrap();
+        assert_eq!(open.read(0..3).unwrap(), "old", "who has it open reads on");
+        assert_eq!(lake.read("data/a.parquet").unwrap(), "newer");
+        assert_eq!(lake.list("").unwrap().len(), 1);
+        let left = std::fs::read_dir(folder.path().join(".uploads")).unwrap();
+        assert_eq!(left.count(), 0);
     }
 
     #[test]

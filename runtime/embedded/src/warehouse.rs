@@ -17,8 +17,8 @@ use rusqlite::{
     Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter,
 };
 use theatre_actors::ports::{
-    Error, Lake, LakeFile, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableLimits,
-    TableSpec, Warehouse,
+    Error, Lake, LakeFile, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableErasure,
+    TableLimits, TableSpec, Warehouse,
 };
 
 use theatre_parquet::columns::Footer;
@@ -35,6 +35,7 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY
     files INTEGER NOT NULL) STRICT;";
 
 mod adopted;
+mod erase;
 mod file_table;
 mod loaded_files;
 mod star;
@@ -304,6 +305,10 @@ impl Warehouse for EmbeddedWarehouse {
             batch: batch.id.clone(),
             rows,
         })
+    }
+
+    fn erase(&self, erasure: &TableErasure) -> Result<Option<u64>> {
+        erase::erase(&mut lock(&self.writer), erasure)
     }
 
     fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>> {

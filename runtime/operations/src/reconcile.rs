@@ -21,14 +21,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use theatre_actors::outputs::DeadReason;
-use theatre_actors::ports::{Error, PartitionStatus, Result};
+use theatre_actors::ports::{Error, PartitionStatus, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
 use count::{Cell, Count};
+use erased::Erasures;
 use theatre_pipeline::outbox::{self, EXPORTER};
 use theatre_pipeline::{PipelineParams, Ports};
 
 mod count;
+mod erased;
 mod lake;
 mod outputs;
 mod tables;
@@ -62,6 +64,8 @@ pub struct Line {
     pub lake_expected: u64,
     /// Of these, in the lake.
     pub lake_found: u64,
+    /// Records in the log that the lake had, and that were erased (`theatre lake erase`).
+    pub erased: u64,
     /// Records that the lake is still to get.
     pub lake_pending: u64,
     /// Rows in the lake, of deleted offsets too.
@@ -86,6 +90,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// By table of outputs.
     pub outputs: Vec<OutputLine>,
+    /// Rows that were erased, or are being erased, by table: those of deleted offsets, too.
+    pub erased: BTreeMap<String, u64>,
     /// Outputs and dead letters that are not published yet, by consumer.
     pub unpublished: BTreeMap<String, u64>,
     /// True if robots have moved between partitions: a line's counters are those of the robots that
@@ -141,75 +147,103 @@ impl Findings {
 /// # Errors
 /// When something cannot be read.
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
+    loop {
+        let before = erased_files(ports)?;
+        let report = look(params, ports)?;
+        // A file that was replaced after the register was looked at has other rows than that says.
+        if report.gaps.is_empty() || erased_files(ports)? == before {
+            return Ok(report);
+        }
+    }
+}
+
+/// Files of which rows are erased, or are being erased.
+fn erased_files(ports: &Ports) -> Result<Vec<RegisteredFile>> {
+    let mut files = ports.store.all_files()?;
+    files.retain(|file| file.file.erased_rows() + file.file.erasing_rows() > 0);
+    Ok(files)
+}
+
+fn look(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let past = ports.store.past_layouts()?;
     let mut count = Count::begin(params, ports)?;
     let unpublished = unpublished(params, count.statuses());
     let before = lake::files(params, ports)?;
     let mut lake = lake::read(&before, ports)?;
-    count.with_lake(&params.topics, &mut lake.records);
+    count.with_lake(&params.topics, &mut lake.records, Erasures::of(&before));
     let mut found = Findings::default();
     lake::judge(params, ports, &before, &mut lake, &mut found)?;
-    let mut warehouse = warehouse_rows(params, ports)?;
+    let in_warehouse = warehouse_rows(params, ports)?;
     let statuses: Vec<_> = count.statuses().cloned().collect();
-    let outputs = outputs::judge(params, ports, &statuses, lake.outputs, &mut found)?;
+    let looked_at = (statuses.as_slice(), &count.erasures);
+    let outputs = outputs::judge(params, ports, looked_at, lake.outputs, &mut found)?;
     for layout in &past {
         count.read(layout.partitions, Some(&layout.ended_at))?;
     }
     count.read(params.partitions, None)?;
+    count.has_moved = !past.is_empty();
     found.gaps.append(&mut count.gaps);
-    let mut lines = Vec::new();
+    found.gaps.extend(count.erasures.gaps());
     // Rows of files that are registered only, until they are found to be those of records that the
     // lake should have.
     let mut registered = lake.registered;
-    for (topic, name) in params.topics.iter().enumerate() {
-        let cells = (0..).zip(count.cells.iter().zip(&count.starts));
-        let of_topic = cells.map(|(partition, (cells, start))| {
-            let in_warehouse = warehouse
-                .remove(&(name.clone(), partition))
-                .unwrap_or_default();
-            line(
-                name,
-                partition,
-                start.get(topic),
-                &cells[topic],
-                in_warehouse,
-            )
-        });
-        let mut of_topic: Vec<Line> = of_topic.collect();
-        if past.is_empty() {
-            for line in &mut of_topic {
-                let place = format!("{name} partition {}", line.partition);
-                let lines = std::slice::from_mut(line);
-                judge(&place, lines, &mut registered, &mut found.gaps);
-            }
-        } else {
-            let place = format!("{name}, all partitions");
-            judge(&place, &mut of_topic, &mut registered, &mut found.gaps);
-        }
-        if params.warehouse {
-            for (line, cells) in of_topic.iter().zip(&count.cells) {
-                judge_rows(line, &cells[topic], &mut found);
-            }
-        } else {
-            of_topic
-                .iter_mut()
-                .for_each(|line| line.warehouse_pending = 0);
-        }
-        lines.extend(of_topic);
-    }
+    let mut lines = lines(params, &count, in_warehouse, &mut registered, &mut found);
     lines.sort_by_key(|line| line.partition);
     found.add_lost(lake.lost, &lines);
     if lake::files(params, ports)? == before {
         found.gaps.append(&mut found.surplus);
     }
+    let mut pending = pending(&lines, &outputs, &unpublished, registered);
+    pending.extend(count.erasures.pending());
     Ok(Report {
-        pending: pending(&lines, &outputs, &unpublished, registered),
+        pending,
+        erased: count.erasures.by_table(),
         lines,
         outputs,
         unpublished,
         repartitioned: !past.is_empty(),
         gaps: found.gaps,
     })
+}
+
+/// A line for each topic and partition, judged. `registered` are rows of files that are registered
+/// only, of which those are taken that are found to be on their way.
+fn lines(
+    params: &PipelineParams,
+    count: &Count<'_>,
+    mut in_warehouse: HashMap<(String, Partition), (u64, u64)>,
+    registered: &mut u64,
+    found: &mut Findings,
+) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (topic, name) in params.topics.iter().enumerate() {
+        let cells = (0..).zip(count.cells.iter().zip(&count.starts));
+        let of_topic = cells.map(|(partition, (cells, start))| {
+            let key = (name.clone(), partition);
+            let rows = in_warehouse.remove(&key).unwrap_or_default();
+            line(name, partition, start.get(topic), &cells[topic], rows)
+        });
+        let mut of_topic: Vec<Line> = of_topic.collect();
+        if count.has_moved {
+            let place = format!("{name}, all partitions");
+            judge(&place, &mut of_topic, registered, &mut found.gaps);
+        } else {
+            for line in &mut of_topic {
+                let place = format!("{name} partition {}", line.partition);
+                let lines = std::slice::from_mut(line);
+                judge(&place, lines, registered, &mut found.gaps);
+            }
+        }
+        for (line, cells) in of_topic.iter_mut().zip(&count.cells) {
+            if !params.warehouse {
+                line.warehouse_pending = 0;
+            } else if !cells[topic].lake.is_being_erased {
+                judge_rows(line, &cells[topic], found);
+            }
+        }
+        lines.extend(of_topic);
+    }
+    lines
 }
 
 /// What the consumers that publish have still to do; the exporter's part is counted by table.
@@ -372,6 +406,7 @@ fn line(
         purged: cell.purged,
         lake_expected: cell.in_lake,
         lake_found: found.count() as u64,
+        erased: cell.erased,
         lake_pending: cell.not_yet_in_lake,
         lake_rows: cell.lake.rows,
         lake_duplicates: cell.lake.duplicates,

@@ -6,6 +6,7 @@
 
 pub mod columns;
 pub mod cpu_limit;
+pub mod erase;
 pub mod file_rows;
 pub mod merge;
 pub mod outputs;

@@ -230,6 +230,8 @@ impl FileWriter {
             bytes,
             event_time_min: self.event_time.0,
             event_time_max: self.event_time.1,
+            erased: Vec::new(),
+            erasing: Vec::new(),
         })
     }
 }

@@ -180,6 +180,8 @@ mod tests {
             bytes: 0,
             event_time_min: 0,
             event_time_max: 0,
+            erased: Vec::new(),
+            erasing: Vec::new(),
         };
         let files = vec![
             file("gone", "ended by the bucket".to_owned()),

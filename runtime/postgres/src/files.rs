@@ -2,13 +2,14 @@
 
 use sqlx::PgConnection;
 use theatre_actors::ports::{
-    DeferredBatches, Error, FileStage, LakeFile, LoadBatch, RegisteredFile,
+    DeferredBatches, Error, FileRevision, FileStage, LakeFile, LakeRegister, LoadBatch,
+    RegisteredFile, Result,
 };
 use theatre_actors::position::Partition;
 
 use super::failure::Attempt;
 use super::text::{read_text, stored};
-use super::{decode, encode, limited};
+use super::{PostgresStore, decode, encode, limited};
 
 type Row = (i64, i32, Vec<u8>, i16, Option<String>, Option<String>);
 
@@ -227,4 +228,46 @@ async fn of_batch(
             .fetch_all(connection)
             .await?,
     )
+}
+
+impl LakeRegister for PostgresStore {
+    fn revise_files(&self, revisions: &[FileRevision]) -> Result<()> {
+        self.write(async |connection| {
+            // A statement has bounds, too: the register of a large lake has many files.
+            for some in revisions.chunks(REVISED_AT_ONCE) {
+                revise(connection, some).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Registrations that one statement changes.
+const REVISED_AT_ONCE: usize = 500;
+
+async fn revise(connection: &mut PgConnection, revisions: &[FileRevision]) -> Attempt<()> {
+    let of = |revision: &FileRevision| (revision.seen.partition, revision.seen.number);
+    let partitions: Vec<i32> = revisions.iter().map(|it| of(it).0 as i32).collect();
+    let numbers: Vec<i64> = revisions.iter().map(|it| of(it).1 as i64).collect();
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file
+               JOIN UNNEST($1::integer[], $2::bigint[]) AS asked (partition, number) USING (partition, number)
+               ORDER BY partition, number FOR UPDATE OF lake_file";
+    let query = sqlx::query_as(sql).bind(&partitions).bind(&numbers);
+    let present = read_all(query.fetch_all(&mut *connection).await?)?;
+    for revision in revisions {
+        let mut same = present
+            .iter()
+            .filter(|present| (present.partition, present.number) == of(revision));
+        if !same.any(|present| revision.fits(present)) {
+            let partition = revision.seen.partition;
+            return Err(Error::overtaken(partition, "a change of a lake file").into());
+        }
+    }
+    let files: Vec<Vec<u8>> = revisions.iter().map(|it| encode(&it.file)).collect();
+    let sql = "UPDATE lake_file SET file = revised.file
+               FROM UNNEST($1::integer[], $2::bigint[], $3::bytea[]) AS revised (partition, number, file)
+               WHERE lake_file.partition = revised.partition AND lake_file.number = revised.number";
+    let query = sqlx::query(sql).bind(partitions).bind(numbers).bind(files);
+    query.execute(connection).await?;
+    Ok(())
 }

@@ -14,6 +14,8 @@ pub struct LakeFileStatus {
     pub path: String,
     /// Rows in it.
     pub rows: u64,
+    /// Rows that it had and that were erased.
+    pub erased: u64,
     /// Its length.
     pub bytes: u64,
     /// How far it has come: `registered`, `completed`, `loaded`, `quarantined` or `lost`.
@@ -72,8 +74,9 @@ pub fn lake_files(store: &dyn CheckpointStore) -> Result<Vec<LakeFileStatus>> {
     let files = store.all_files()?.into_iter();
     Ok(files
         .map(|file| LakeFileStatus {
-            path: file.file.path,
             rows: file.file.rows,
+            erased: file.file.erased_rows(),
+            path: file.file.path,
             bytes: file.file.bytes,
             stage: stage_name(file.stage),
             note: file.note,

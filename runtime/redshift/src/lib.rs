@@ -7,6 +7,7 @@
 //! ledger, the dimensions and the views are migrations (`theatre migrate --warehouse`); tables of
 //! outputs are made from their specifications.
 
+mod erase;
 mod inspect;
 mod load;
 mod migrations;
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_credential_types::Credentials;
 use theatre_actors::ports::{
-    Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableLimits, TableSpec, Warehouse,
+    Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableErasure, TableLimits, TableSpec,
+    Warehouse,
 };
 
 pub use inspect::{Inspection, inspect};
@@ -148,6 +150,10 @@ impl Warehouse for RedshiftWarehouse {
             older: None,
         }
         .run()
+    }
+
+    fn erase(&self, erasure: &TableErasure) -> Result<Option<u64>> {
+        erase::erase(&self.session, &self.schema, erasure)
     }
 
     fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>> {

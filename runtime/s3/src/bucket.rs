@@ -212,6 +212,20 @@ impl Bucket {
         }
     }
 
+    /// Puts other bytes under the name of a file, with one request.
+    pub(super) async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let checksum = self.checksums.then_some(ChecksumAlgorithm::Crc32);
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .set_checksum_algorithm(checksum);
+        let sent = request.body(ByteStream::from(bytes)).send().await;
+        sent.map(drop)
+            .map_err(|error| Fault::from(error).into_error("lake, replacing a file"))
+    }
+
     /// All completed files under a prefix, sorted by path.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let mut entries = Vec::new();

@@ -3,7 +3,8 @@
 //! A file is a multipart upload: its parts are uploaded while it grows, and no listing of the bucket
 //! shows it until the file completer completes it, after its registration is committed. Small files
 //! are uploads too, of one part. Completion is conditional (`If-None-Match: *`): once a name is
-//! taken, no later attempt changes its bytes.
+//! taken, no later attempt changes its bytes. An erasure does, with one PutObject, which readers meet
+//! as a whole or not at all.
 //!
 //! **Markers.** S3 lists uploads by key and id only, so nothing there says which attempt an upload
 //! belongs to, and its key must be the final path. Each upload therefore has a marker object,
@@ -198,6 +199,16 @@ impl Lake for S3Lake {
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
         self.io
             .block_on(Box::pin(Self::complete(self, path, upload)))
+    }
+
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {
+        self.io.block_on(Box::pin(async {
+            self.check_bucket().await?;
+            if !self.bucket.holds(path).await? {
+                return Err(Error::Gone(format!("lake file '{path}' is not there")));
+            }
+            self.bucket.replace(path, bytes).await
+        }))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {

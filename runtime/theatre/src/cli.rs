@@ -47,6 +47,7 @@ mod service;
 mod serving;
 mod simulate;
 mod state;
+mod stop;
 mod tail;
 mod token;
 mod top;

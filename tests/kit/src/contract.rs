@@ -16,6 +16,7 @@ use crate::unique;
 
 pub mod access;
 mod dead_letters;
+mod erasure;
 mod outcomes;
 mod pages;
 mod repartition;
@@ -23,6 +24,7 @@ mod undelivered;
 mod widening;
 
 pub use dead_letters::store_keeps_what_is_done_about_dead_letters;
+pub use erasure::{lake_replaces, store_revises_files, warehouse_erases};
 pub use outcomes::warehouse_tells_cases_apart;
 pub use pages::store_gives_pages;
 pub use repartition::{log_grows_topics, store_repartitions};
@@ -784,6 +786,8 @@ fn file(name: &str, dataset: &str) -> LakeFile {
         bytes: 1,
         event_time_min: 0,
         event_time_max: 0,
+        erased: Vec::new(),
+        erasing: Vec::new(),
     }
 }
 

@@ -555,6 +555,12 @@ impl PageStore for GatedStore {
     }
 }
 
+impl LakeRegister for GatedStore {
+    fn revise_files(&self, revisions: &[FileRevision]) -> Result<()> {
+        self.write(|| self.inner.revise_files(revisions))
+    }
+}
+
 impl CheckpointStore for GatedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.gate
@@ -794,6 +800,9 @@ impl Lake for GatedLake {
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
         self.gate.call(|| self.inner.complete(path, upload))
     }
+    fn replace(&self, path: &str, bytes: bytes::Bytes) -> Result<()> {
+        self.gate.call(|| self.inner.replace(path, bytes))
+    }
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         self.gate.call(|| self.inner.list(prefix))
     }
@@ -821,6 +830,9 @@ impl Warehouse for GatedWarehouse {
     fn load(&self, batch: &LoadBatch, _: &dyn Lake) -> Result<LoadReceipt> {
         // A warehouse reads the lake by itself, not through the process.
         self.gate.call(|| self.inner.load(batch, &*self.plain_lake))
+    }
+    fn erase(&self, erasure: &TableErasure) -> Result<Option<u64>> {
+        self.gate.call(|| self.inner.erase(erasure))
     }
     fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>> {
         self.gate.call(|| self.inner.receipt(batch))

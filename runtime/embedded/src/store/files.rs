@@ -2,11 +2,12 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use theatre_actors::ports::{
-    DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile, Result,
+    DeferredBatches, Error, FileRevision, FileStage, LakeFile, LakeRegister, LoadBatch,
+    RegisteredFile, Result,
 };
 use theatre_actors::position::Partition;
 
-use super::{WHAT, decode, encode, fault, unknown};
+use super::{EmbeddedStore, WHAT, decode, encode, fault, unknown};
 
 pub(super) const COLUMNS: &str = "number, partition, file, stage, batch, note";
 
@@ -142,4 +143,31 @@ fn select(
         .query_map(values, read)
         .and_then(Iterator::collect);
     files.map_err(fault(WHAT))
+}
+
+impl LakeRegister for EmbeddedStore {
+    fn revise_files(&self, revisions: &[FileRevision]) -> Result<()> {
+        self.write(|transaction| {
+            revisions
+                .iter()
+                .try_for_each(|revision| revise(transaction, revision))
+        })
+    }
+}
+
+fn revise(transaction: &Transaction<'_>, revision: &FileRevision) -> Result<()> {
+    let (partition, number) = (revision.seen.partition, revision.seen.number as i64);
+    let sql = format!("SELECT {COLUMNS} FROM lake_file WHERE partition = ?1 AND number = ?2");
+    let present = select(transaction, &sql, params![partition, number])?;
+    if !present.iter().any(|present| revision.fits(present)) {
+        return Err(Error::overtaken(partition, "a change of a lake file"));
+    }
+    let sql = "UPDATE lake_file SET file = ?3 WHERE partition = ?1 AND number = ?2";
+    transaction
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            statement.execute(params![partition, number, encode(&revision.file)])
+        })
+        .map(drop)
+        .map_err(fault(WHAT))
 }

@@ -1,11 +1,10 @@
 //! What is done about dead letters: their records are sent again once what was wrong is mended
-//! ([`replay`]), or what they hold is erased ([`purge`]). Both hold a [`lease`] meanwhile, so that
+//! ([`replay`]), or what they hold is erased ([`purge`]). Both hold a [lease](crate::lease) meanwhile, so that
 //! two of them never work at once.
 //!
 //! Nothing of either touches what a partition's owner writes: a replayed record is a new record of
 //! its topic, and an erased dead letter keeps number, place and reason.
 
-pub mod lease;
 mod ledger;
 pub mod purge;
 pub(crate) mod reading;

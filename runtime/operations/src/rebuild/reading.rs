@@ -102,6 +102,7 @@ impl Reading<'_> {
             (_, Some((index, dataset))) => match self.ports.lake.read(path) {
                 Ok(bytes) => {
                     let dataset = dataset.clone();
+                    self.note_erased(file);
                     return RecordReader::open(path, bytes, dataset, index).map(Some);
                 }
                 Err(Error::Gone(_)) => "was deleted",
@@ -110,6 +111,21 @@ impl Reading<'_> {
         };
         self.gap(format!("lake file {path} ({rows} rows) {why}"));
         Ok(None)
+    }
+
+    /// What was erased is missing, and known to be.
+    fn note_erased(&mut self, file: &RegisteredFile) {
+        let of = &file.file;
+        let rows = of.erased_rows() + of.erasing_rows();
+        if rows > 0 {
+            let all = of.erased.iter().chain(&of.erasing);
+            let why: Vec<String> = all.map(|erased| erased.by.to_string()).collect();
+            self.gap(format!(
+                "lake file {} is without {rows} rows that were erased (theatre lake erase): those {}",
+                of.path,
+                why.join(", ")
+            ));
+        }
     }
 
     /// Reads the log from these positions to where the partition stands.

@@ -8,6 +8,7 @@ use theatre_actors::ports::{Error, PartitionStatus, Result};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::processor::{IntakeProcessor, ProcessorView};
 
+use super::erased::Erasures;
 use super::lake::LakeCount;
 use theatre_pipeline::actor_keys::{ActorKeys, is_registry};
 use theatre_pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
@@ -30,6 +31,8 @@ pub(super) struct Cell {
     pub(super) in_lake: u64,
     /// What it will have once its writer has come so far.
     pub(super) not_yet_in_lake: u64,
+    /// What it had and what was erased.
+    pub(super) erased: u64,
     /// Records in the log that repeat one that is also in the log.
     pub(super) duplicates: u64,
     pub(super) counters: Counters,
@@ -67,6 +70,10 @@ pub(super) struct Count<'a> {
     pub(super) gaps: Vec<String>,
     /// By partition and topic.
     pub(super) cells: Vec<Vec<Cell>>,
+    /// What was erased from the lake.
+    pub(super) erasures: Erasures,
+    /// Whether robots have moved between partitions.
+    pub(super) has_moved: bool,
     saved: Vec<Saved>,
     /// Where the log begins, by partition.
     pub(super) starts: Vec<Positions>,
@@ -94,6 +101,8 @@ impl<'a> Count<'a> {
             with_lake: params.lake,
             gaps: Vec::new(),
             cells: Vec::new(),
+            erasures: Erasures::default(),
+            has_moved: false,
             saved: Vec::new(),
             starts: Vec::new(),
             reached: Vec::new(),
@@ -127,7 +136,9 @@ impl<'a> Count<'a> {
         &mut self,
         topics: &[String],
         lake: &mut HashMap<(String, Partition), LakeCount>,
+        erasures: Erasures,
     ) {
+        self.erasures = erasures;
         for (partition, cells) in (0..).zip(&mut self.cells) {
             for (name, cell) in topics.iter().zip(cells) {
                 cell.lake = lake.remove(&(name.clone(), partition)).unwrap_or_default();
@@ -226,10 +237,14 @@ impl<'a> Count<'a> {
                     });
                 cell.duplicates += u64::from(again);
                 if expected && !again && self.with_lake {
-                    if offset < cell.lake_position {
-                        cell.in_lake += 1;
-                    } else {
+                    if offset >= cell.lake_position {
                         cell.not_yet_in_lake += 1;
+                    } else if !cell.lake.seen.contains(&(offset as i64))
+                        && self.erasures.takes(at as Partition, batch, row)
+                    {
+                        cell.erased += 1;
+                    } else {
+                        cell.in_lake += 1;
                     }
                 }
                 if refused.is_some() { "" } else { robot }

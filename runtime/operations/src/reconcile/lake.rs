@@ -24,6 +24,8 @@ pub(super) struct LakeCount {
     pub(super) loaded: u64,
     /// Rows of files that are still to be loaded.
     pub(super) unloaded: u64,
+    /// Rows of its files are being erased: the warehouse may have them or not.
+    pub(super) is_being_erased: bool,
 }
 
 /// What the files hold.
@@ -103,7 +105,7 @@ pub(super) fn read(files: &[RegisteredFile], ports: &Ports) -> Result<LakeFiles>
             None => lake.read_records(file, ports),
         };
         match read {
-            Ok(rows) if rows == file.file.rows => {}
+            Ok(rows) if file.file.has_rows(rows) => {}
             Ok(rows) => lake.gaps.push(format!(
                 "lake file '{name}' has {rows} rows, {} were registered",
                 file.file.rows
@@ -195,6 +197,7 @@ impl LakeFiles {
                 &"it does not begin with topic, partition and offset",
             )
         })?;
+        let is_being_erased = file.file.erasing_rows() > 0;
         for row in 0..rows.num_rows() {
             let place = (
                 topics.value(row).to_owned(),
@@ -202,6 +205,7 @@ impl LakeFiles {
             );
             let count = self.records.entry(place).or_default();
             count.rows += 1;
+            count.is_being_erased |= is_being_erased;
             count.duplicates += u64::from(!count.seen.insert(offsets.value(row)));
             match file.stage {
                 FileStage::Loaded => count.loaded += 1,

@@ -12,7 +12,9 @@ use theatre_actors::outputs::{ALL, OutputEvent, OutputSpec};
 use theatre_actors::ports::{Error, FileStage, LoadMode, PartitionStatus, Result, StoredOutput};
 
 use super::Findings;
+use super::erased::{Erased, Erasures};
 use super::tables::Written;
+use crate::erasure::{Target, meant};
 use theatre_parquet::file_schema;
 use theatre_parquet::outputs::record_batch;
 use theatre_pipeline::outbox::EXPORTER;
@@ -33,6 +35,8 @@ pub struct OutputLine {
     /// Rows of files that are registered and not completed.
     pub lake_pending: u64,
     pub lake_rows: u64,
+    /// Rows that were erased, or are being erased (`theatre lake erase`).
+    pub erased: u64,
     pub warehouse_rows: u64,
     /// Rows of files that are not loaded yet.
     pub warehouse_pending: u64,
@@ -168,21 +172,28 @@ impl OutputRows {
 pub(super) fn judge(
     params: &PipelineParams,
     ports: &Ports,
-    statuses: &[PartitionStatus],
+    (statuses, erasures): (&[PartitionStatus], &Erasures),
     mut lake: BTreeMap<&'static str, OutputRows>,
     found: &mut Findings,
 ) -> Result<Vec<OutputLine>> {
     let mut lines = Vec::new();
     let mut written = Written::default();
-    let mut stored = stored(params, ports, statuses, &lake, &mut written)?;
+    let mut stored = stored(params, ports, (statuses, erasures), &lake, &mut written)?;
     written.judge(params, ports, statuses, found)?;
     for spec in ALL {
         let rows = lake.remove(spec.table.name).unwrap_or_default();
         let count = stored.remove(spec.table.name).unwrap_or_default();
+        let erased = erasures.of_table(spec.table.name);
         if params.lake {
-            judge_lake(spec, &count, &rows, found);
+            judge_lake(spec, &count, (&rows, &erased), found);
         }
+        let mut ignored = Findings::default();
         let warehouse_rows = if params.warehouse {
+            // Until an erasure is finished the warehouse may have its rows or not.
+            let found = match erasures.is_under_way(spec.table.name) {
+                true => &mut ignored,
+                false => &mut *found,
+            };
             judge_warehouse(ports, spec, &rows, found)?
         } else {
             0
@@ -193,6 +204,7 @@ pub(super) fn judge(
             export_pending: count.pending,
             lake_pending: rows.registered,
             lake_rows: rows.rows,
+            erased: erased.erased,
             warehouse_rows,
             warehouse_pending: if params.warehouse { rows.unloaded } else { 0 },
         });
@@ -209,6 +221,8 @@ struct StoredCount {
     exported: u64,
     /// Of them, those that are in no completed file.
     missing: u64,
+    /// Of these, those that could have been erased.
+    erased: u64,
     /// Rows of all outputs that completed files have.
     known: u64,
 }
@@ -217,11 +231,14 @@ struct StoredCount {
 fn stored(
     params: &PipelineParams,
     ports: &Ports,
-    statuses: &[PartitionStatus],
+    (statuses, erasures): (&[PartitionStatus], &Erasures),
     lake: &BTreeMap<&'static str, OutputRows>,
     written: &mut Written,
 ) -> Result<HashMap<&'static str, StoredCount>> {
     let mut counts: HashMap<&'static str, StoredCount> = HashMap::new();
+    let erased: HashMap<&str, Erased> = (ALL.iter().map(|spec| spec.table.name))
+        .map(|table| (table, erasures.of_table(table)))
+        .collect();
     for (partition, status) in (0..).zip(statuses) {
         let exported = status.cursors.get(&EXPORTER.name);
         let mut after = 0;
@@ -242,24 +259,37 @@ fn stored(
                     continue;
                 };
                 count.pending += waiting.len() as u64;
-                let (looked_up, missing) = look_up(params, spec, &done, rows)?;
-                let (waiting, not_there) = look_up(params, spec, &waiting, rows)?;
-                count.exported += looked_up;
-                count.missing += missing;
-                count.known += looked_up - missing + waiting - not_there;
+                let rows = (rows, &erased[spec.table.name]);
+                let exported = look_up(params, spec, &done, rows)?;
+                let waiting = look_up(params, spec, &waiting, rows)?;
+                count.exported += exported.rows;
+                count.missing += exported.missing;
+                count.erased += exported.erased;
+                count.known += exported.rows - exported.missing + waiting.rows - waiting.missing;
             }
         }
     }
     Ok(counts)
 }
 
-/// The rows of these outputs, and how many of them are in no completed file.
+/// What was looked up.
+#[derive(Default)]
+struct LookedUp {
+    /// Rows of outputs.
+    rows: u64,
+    /// Of them, those that are in no completed file.
+    missing: u64,
+    /// Of these, those that could have been erased.
+    erased: u64,
+}
+
+/// Looks for the rows of these outputs.
 fn look_up(
     params: &PipelineParams,
     spec: &'static OutputSpec,
     outputs: &[&StoredOutput],
-    lake: &OutputRows,
-) -> Result<(u64, u64)> {
+    (lake, erased): (&OutputRows, &Erased),
+) -> Result<LookedUp> {
     let datasets = params.registry.datasets();
     // What is of a dataset that has left the configuration is not exported.
     let is_known = |output: &&OutputEvent| {
@@ -270,21 +300,36 @@ fn look_up(
     let events = outputs.iter().map(|stored| &stored.output);
     let events: Vec<&OutputEvent> = events.filter(is_known).collect();
     if events.is_empty() {
-        return Ok((0, 0));
+        return Ok(LookedUp::default());
     }
     let schema = file_schema(&spec.kind.table());
     let rows = record_batch(spec.kind, &schema, &events, datasets)?;
     let key = RowKey::of(spec);
     let identity = key.identity(&rows)?;
     let is_missing = |row: &usize| !lake.seen.contains_key(&hash(&identity, *row));
-    let missing = (0..rows.num_rows()).filter(is_missing).count();
-    Ok((rows.num_rows() as u64, missing as u64))
+    let missing: Vec<usize> = (0..rows.num_rows()).filter(is_missing).collect();
+    let mut looked_up = LookedUp {
+        rows: rows.num_rows() as u64,
+        missing: missing.len() as u64,
+        erased: 0,
+    };
+    if erased.erased > 0 && !missing.is_empty() {
+        let could_be = meant(&rows, &Target::of_outputs(spec.kind).meaning(&erased.rows));
+        looked_up.erased = missing.iter().filter(|row| could_be[**row]).count() as u64;
+    }
+    Ok(looked_up)
 }
 
-fn judge_lake(spec: &OutputSpec, count: &StoredCount, rows: &OutputRows, found: &mut Findings) {
+fn judge_lake(
+    spec: &OutputSpec,
+    count: &StoredCount,
+    (rows, erased): (&OutputRows, &Erased),
+    found: &mut Findings,
+) {
     let table = spec.table.name;
+    let missing = count.missing - count.erased.min(erased.erased);
     // Rows of files that are registered only are on their way.
-    let lost = count.missing.saturating_sub(rows.registered);
+    let lost = missing.saturating_sub(rows.registered);
     if lost > 0 {
         found.gaps.push(format!(
             "{table}: of {} rows that were exported, {lost} are in no lake file",

@@ -113,6 +113,8 @@ impl World {
             bytes: 1,
             event_time_min: 0,
             event_time_max: 0,
+            erased: Vec::new(),
+            erasing: Vec::new(),
         };
         let cut = LakeCut {
             cut_number: self.cuts,

@@ -1,4 +1,7 @@
-//! `theatre lake`: the lake's files, those that were set aside, and records that it never had.
+//! `theatre lake`: the lake's files, those that were set aside, records that it never had, and rows
+//! that are erased.
+
+mod erase;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,7 +12,7 @@ use super::{Common, Failure, Output};
 use theatre_pipeline::lake_gap::{self, LogGap};
 use theatre_queries::{self as queries, LakeFileStatus};
 
-/// Looks at the lake, and puts back what was set aside.
+/// Looks at the lake, puts back what was set aside, and erases rows.
 #[derive(Debug, Subcommand)]
 pub(super) enum Lake {
     /// Makes the bucket if it is missing; one that is there stays as it is.
@@ -24,6 +27,14 @@ pub(super) enum Lake {
         after_help = "Example: theatre lake list (stage and note say what was refused, and why), then\n         theatre lake requeue --config theatre.toml"
     )]
     Requeue,
+    /// Erases rows of the lake, and the same rows of the warehouse, for good: those of robots, or those
+    /// that happened before a date. Says first what would go, by table. Theatre may be running.
+    #[command(
+        after_help = "Examples: theatre lake erase --robot robot-0007 --dry-run   (what would go)\n          \
+                            theatre lake erase --robot robot-0007 --reason 'returned to its owner'\n          \
+                            theatre lake erase --before 2024-01-01 --dataset robot_telemetry --yes"
+    )]
+    Erase(erase::Erase),
     /// Lets the lake go on where records are gone from the log that it never had: it was away, or
     /// switched off, for longer than the log keeps them. Theatre may be running.
     #[command(
@@ -43,6 +54,7 @@ impl Lake {
             Self::Create => create(common),
             Self::List => list(common),
             Self::Requeue => requeue(common),
+            Self::Erase(erase) => erase.run(common),
             Self::Skip { dry_run } => skip(common, dry_run),
         }
     }
@@ -77,6 +89,7 @@ fn list(common: &Common) -> Result<(), Failure> {
         vec![
             json!(file.path),
             json!(file.rows),
+            json!(file.erased),
             json!(file.bytes),
             json!(file.stage),
             json!(file.note),
@@ -85,7 +98,7 @@ fn list(common: &Common) -> Result<(), Failure> {
     let files = queries::lake_files(&*store(common)?)?;
     rows(
         common.output,
-        &["path", "rows", "bytes", "stage", "note"],
+        &["path", "rows", "erased", "bytes", "stage", "note"],
         &files.into_iter().map(line).collect::<Vec<_>>(),
     )
 }

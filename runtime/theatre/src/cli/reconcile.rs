@@ -105,6 +105,7 @@ fn print_table(report: &Report) -> Result<(), Failure> {
             json!(line.dead),
             json!(line.pending),
             json!(line.lake_rows),
+            json!(line.erased),
             json!(line.lake_pending),
             json!(line.warehouse_rows),
             json!(line.warehouse_pending),
@@ -124,6 +125,7 @@ fn print_table(report: &Report) -> Result<(), Failure> {
             "dead",
             "pending",
             "lake",
+            "erased",
             "lake_pending",
             "warehouse",
             "warehouse_pending",
@@ -142,12 +144,14 @@ fn print_outputs(report: &Report) -> Result<(), Failure> {
             json!(line.stored),
             json!(line.export_pending),
             json!(line.lake_rows),
+            json!(line.erased),
             json!(line.lake_pending),
             json!(line.warehouse_rows),
             json!(line.warehouse_pending),
         ]
     };
-    let any = |line: &&OutputLine| line.stored + line.lake_rows + line.lake_pending > 0;
+    let any =
+        |line: &&OutputLine| line.erased + line.stored + line.lake_rows + line.lake_pending > 0;
     let lines: Vec<_> = report.outputs.iter().filter(any).map(cells).collect();
     if lines.is_empty() {
         return Ok(());
@@ -160,6 +164,7 @@ fn print_outputs(report: &Report) -> Result<(), Failure> {
             "stored",
             "export_pending",
             "lake",
+            "erased",
             "lake_pending",
             "warehouse",
             "warehouse_pending",
@@ -185,6 +190,15 @@ fn print_notes(report: &Report) {
     if purged > 0 {
         eprintln!(
             "of the late and the dead, {purged} are erased (theatre dlq purge), and count as ever"
+        );
+    }
+    let erased: Vec<String> = (report.erased.iter())
+        .map(|(table, rows)| format!("{rows} of {table}"))
+        .collect();
+    if !erased.is_empty() {
+        eprintln!(
+            "rows were erased from lake and warehouse (theatre lake erase), and are no gap: {}",
+            erased.join(", ")
         );
     }
     for gap in &report.gaps {

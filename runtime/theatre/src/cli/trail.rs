@@ -23,6 +23,13 @@ pub(super) struct Who {
     comment: Option<String>,
 }
 
+impl Who {
+    /// One whose words another command asks for under names of its own.
+    pub(super) fn new(by: Option<String>, comment: Option<String>) -> Self {
+        Self { by, comment }
+    }
+}
+
 /// The trail, in which one person notes what they do.
 pub(super) struct Trail<'a> {
     access: &'a dyn AccessStore,

@@ -71,6 +71,14 @@ impl Lake for MemoryLake {
         Ok(())
     }
 
+    fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let mut state = lock(&self.state);
+        let file = state.files.get_mut(path);
+        let file = file.ok_or_else(|| Error::Gone(format!("lake file '{path}' is not there")))?;
+        *file = bytes;
+        Ok(())
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let state = lock(&self.state);
         let entries = state

@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
-    Expiry, Export, FileStage, LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit,
-    PartitionStatus, PastLayout, PlaceInLog, ProcessorMove, ProcessorSave, RegisteredFile,
-    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, TableBatch,
-    Undelivered,
+    Expiry, Export, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister, LoadBatch,
+    OutputFilter, PartitionCommit, PartitionStatus, PastLayout, PlaceInLog, ProcessorMove,
+    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
@@ -431,6 +431,27 @@ impl DeadLetterStore for MemoryStore {
             stored.purged_at = Some(at);
         };
         Ok(wanted.map(erase).count() as u64)
+    }
+}
+
+impl LakeRegister for MemoryStore {
+    fn revise_files(&self, revisions: &[FileRevision]) -> Result<()> {
+        let mut state = lock(&self.state);
+        for revision in revisions {
+            let partition = revision.seen.partition;
+            let known = state.partitions.get_mut(&partition);
+            let present = known.and_then(|known| known.file(revision.seen.number).cloned());
+            if !present.is_some_and(|present| revision.fits(&present)) {
+                return Err(Error::overtaken(partition, "a change of a lake file"));
+            }
+        }
+        for revision in revisions {
+            let known = state.partitions.get_mut(&revision.seen.partition);
+            if let Some(file) = known.and_then(|known| known.file(revision.seen.number)) {
+                file.file = revision.file.clone();
+            }
+        }
+        Ok(())
     }
 }
 

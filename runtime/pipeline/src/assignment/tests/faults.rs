@@ -350,6 +350,8 @@ fn more_refused_files_than_a_step_takes_hold_up_no_other() {
             bytes: 0,
             event_time_min: 0,
             event_time_max: 0,
+            erased: Vec::new(),
+            erasing: Vec::new(),
         }
     };
     let files = (0..100)

@@ -2,14 +2,15 @@
 
 use clap::Args;
 use serde_json::json;
-use theatre_operations::dead_letters::lease::Lease;
 use theatre_operations::dead_letters::purge::{Purging, Report};
+use theatre_operations::lease::{DEAD_LETTERS, Lease};
 use theatre_system::clock::SystemClock;
 
 use super::missing;
-use super::which::{Stop, Which, alone, left};
+use super::which::{Which, alone, left};
 use crate::cli::output::{if_json, progress, progress_done};
 use crate::cli::service::Place;
+use crate::cli::stop::Stop;
 use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure};
 
@@ -49,7 +50,7 @@ impl Purge {
         let (store, access) = (adapters.store()?, adapters.access()?);
         let trail = Trail::of(&*access, &self.who)?;
         let alone = alone(&place)?;
-        let mut lease = Lease::take(&*access, &SystemClock, alone.is_some())?;
+        let mut lease = Lease::take(DEAD_LETTERS, &*access, &SystemClock, alone.is_some())?;
         let stop = Stop::listen()?;
         let target = self.which.target();
         trail.note(

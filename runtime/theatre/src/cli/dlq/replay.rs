@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 use theatre_actors::ports::{CheckpointStore, EventLog};
 use theatre_actors::time::Clock;
 use theatre_operations::dead_letters::Selection;
-use theatre_operations::dead_letters::lease::Lease;
 use theatre_operations::dead_letters::replay::{BATCH, Letter, Replaying, Report};
+use theatre_operations::lease::{DEAD_LETTERS, Lease};
 use theatre_pipeline::PipelineParams;
 use theatre_system::clock::SystemClock;
 
 use super::missing;
-use super::which::{Stop, Which, alone, left};
+use super::which::{Which, alone, left};
 use crate::cli::output::{if_json, progress, progress_done, rows, value};
 use crate::cli::process::pseudonym_key;
 use crate::cli::service::Place;
+use crate::cli::stop::Stop;
 use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure, Output};
 
@@ -141,7 +142,7 @@ impl Replay {
         let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
         let trail = Trail::of(&*access, &self.who)?;
         let alone = alone(place)?;
-        let mut lease = Lease::take(&*access, &SystemClock, alone.is_some())?;
+        let mut lease = Lease::take(DEAD_LETTERS, &*access, &SystemClock, alone.is_some())?;
         let stop = Stop::listen()?;
         let asked = self.asked(params, &*log, &*store, selection);
         let target = self.which.target();
