@@ -31,6 +31,7 @@ mod rows;
 pub mod rule_changes;
 mod server;
 mod snapshot;
+mod sockets;
 mod tls;
 mod tokens;
 

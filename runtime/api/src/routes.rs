@@ -23,8 +23,8 @@ use crate::{events, handlers, ingest, openapi, page};
 
 pub(crate) use limited::is_for_limited;
 use taken::{
-    AFTER, COMMENT, CONDITION, LIMIT, PRIORITY, RECORDS, ROBOT, ROBOT_ID, SIGNAL, TOKEN, path,
-    query, takes,
+    AFTER, COMMENT, CONDITION, EVENTS, LIMIT, PRIORITY, RECORDS, ROBOT, ROBOT_ID, SIGNAL, TOKEN,
+    path, query, takes,
 };
 pub(crate) use taken::{Kind, Parameter, Takes};
 
@@ -299,16 +299,8 @@ fn deployment() -> Vec<RouteSpec> {
         get(
             "/api/v1/events",
             viewer,
-            "Alerts and outcomes as they are committed. `Last-Event-ID` goes on after that event, without a hole and without one twice.",
-            vec![
-                ROBOT,
-                PRIORITY,
-                query(
-                    "last_event_id",
-                    Kind::Text,
-                    "The same as the header, for those who cannot set one.",
-                ),
-            ],
+            "Alerts, outcomes, steps of procedures and how robots stand, as they are committed. `Last-Event-ID` goes on after that event, without a hole and without one twice. Who reads too slowly gets a last event `closed`.",
+            EVENTS.to_vec(),
             Gives::Events,
             || web::get().to(events::listen),
         ),

@@ -67,6 +67,14 @@ impl Snapshot {
         self.fleet_by(clock, || theatre_queries::robots(store))
     }
 
+    /// All robots, if they were read at a moment or later. Never blocks: where they were not, the
+    /// thread that keeps them will read them, since it was asked.
+    pub(crate) fn since(&self, at: LogTime, now: LogTime) -> Option<Arc<Fleet>> {
+        self.asked_at.store(now.0, Ordering::Release);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone().filter(|fleet| fleet.as_of >= at)
+    }
+
     /// Reads the robots again where that is due; for the thread that keeps them.
     pub(crate) fn keep(&self, store: &dyn CheckpointStore, clock: &dyn Clock) -> Result<()> {
         self.keep_by(clock, || theatre_queries::robots(store))
@@ -237,6 +245,19 @@ mod tests {
             assert!(keeper.join().unwrap());
         });
         assert_eq!(site.ask(), (0, 1));
+    }
+
+    #[test]
+    fn who_wants_robots_of_a_moment_gets_none_that_were_read_before_it() {
+        let site = Site::new();
+        site.ask();
+        let at = site.clock.now();
+        let since = |at| site.snapshot.since(at, site.clock.now()).is_some();
+        assert!(since(at) && !since(LogTime(at.0 + 1)));
+        site.passes(60_000);
+        assert!(!since(site.clock.now()));
+        assert_eq!(site.keep(), 2, "it was asked");
+        assert!(since(site.clock.now()));
     }
 
     #[test]

@@ -77,6 +77,31 @@ pub(super) const PRIORITY: Parameter = query(
     "Only conditions of `high`, `medium` or `low` priority.",
 );
 
+/// What a listener of events takes.
+pub(super) const EVENTS: [Parameter; 5] = [
+    query(
+        "kinds",
+        Kind::Text,
+        "Only these kinds of events, with commas between: `alert`, `outcome`, `procedure`, `robot`; all unless it is given.",
+    ),
+    ROBOT,
+    query(
+        "facility",
+        Kind::Text,
+        "Only of robots that stand in this facility.",
+    ),
+    query(
+        "priority",
+        Kind::OneOf(&["high", "medium", "low"]),
+        "Only alerts of this priority, and robots whose gravest open condition has it.",
+    ),
+    query(
+        "last_event_id",
+        Kind::Text,
+        "The same as the header, for those who cannot set one.",
+    ),
+];
+
 pub(super) const SIGNAL: Parameter = Parameter {
     is_required: true,
     ..query(
