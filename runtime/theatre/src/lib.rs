@@ -13,6 +13,7 @@ pub mod api;
 pub mod cli;
 pub mod doctor;
 pub mod gate;
+mod open_files;
 mod reports;
 pub mod top;
 mod traces;
