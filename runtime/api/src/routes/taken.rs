@@ -114,7 +114,7 @@ pub(super) const SIGNAL: Parameter = Parameter {
 pub(super) const COMMENT: Takes = takes::<Said>("{\"comment\": ...}: what may be said, or {}.");
 
 pub(super) const RECORDS: Takes = Takes {
-    doc: "A JSON array or object (application/json), an object a line (application/x-ndjson), a table with a header (text/csv), or one framed Avro record (application/vnd.apache.avro); plain, gzip or zstd.",
+    doc: "A JSON array or object (application/json), an object a line (application/x-ndjson), a table with a header (text/csv), or one framed Avro record, or an object container file of Avro (both application/vnd.apache.avro); plain, gzip or zstd.",
     schema: None,
 };
 pub(super) const TOKEN: Takes = takes::<TokenWish>(
