@@ -124,6 +124,7 @@ pub(crate) fn token(data: &Path, flags: &[&str]) -> Result<String> {
 /// Every route and the least role that it wants, written down a second time.
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/me", "viewer"),
+    ("GET", "/api/v1/fleet", "viewer"),
     ("GET", "/api/v1/robots", "viewer"),
     ("GET", "/api/v1/robots/{robot}", "viewer"),
     ("GET", "/api/v1/robots/{robot}/signals", "viewer"),

@@ -32,6 +32,7 @@ pub mod rule_changes;
 mod server;
 mod snapshot;
 mod sockets;
+mod standing;
 mod tls;
 mod tokens;
 

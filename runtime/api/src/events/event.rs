@@ -8,14 +8,14 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{CheckpointStore, Result, StoredOutput, StoredProcessor};
 use theatre_actors::processor::ProcessorView;
-use theatre_actors::rules::ROBOT_SILENT;
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use super::position::Place;
-use crate::model::{AlertTransition, Robot, Time, outcome};
+use crate::model::{AlertTransition, outcome};
 use crate::problem::{Answer, Problem};
 use crate::rows;
+use crate::standing::Standing;
 
 /// The kinds of outputs of which listeners hear.
 pub(super) const OUTPUTS: [OutputKind; 4] = [
@@ -228,33 +228,8 @@ fn robot(store: &dyn CheckpointStore, partition: u32, id: &str) -> Result<Option
 
 /// How a robot stands.
 fn state(view: &ProcessorView) -> Said {
-    let priority = view.conditions.iter().map(|open| open.priority).min();
-    let count = |wanted| {
-        let open = view.conditions.iter();
-        open.filter(|open| open.priority == wanted).count()
-    };
-    let is_silent = view
-        .conditions
-        .iter()
-        .any(|open| open.rule_id == ROBOT_SILENT);
-    let data = json!({
-        "robot_id": view.robot_id,
-        "status": view.record.status,
-        "facility_id": view.record.facility_id,
-        "robot_model": view.record.robot_model,
-        "is_silent": is_silent,
-        "priority": priority,
-        "open": {
-            "high": count(Priority::High),
-            "medium": count(Priority::Medium),
-            "low": count(Priority::Low),
-        },
-        "procedure_id": Robot::from(view).procedure_id,
-        "last_event": view.last_event,
-        "clock": view.clock.map(Time),
-        "heard_at": view.heard_at.map(Time),
-    });
-    said(EventKind::Robot, priority, &data)
+    let standing = Standing::from(view);
+    said(EventKind::Robot, standing.priority, &json!(standing))
 }
 
 #[cfg(test)]

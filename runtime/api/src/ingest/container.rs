@@ -13,6 +13,9 @@ const MAGIC: &[u8] = b"Obj\x01";
 const SYNC: usize = 16;
 /// What a record takes in memory beside its bytes.
 const RECORD: usize = 128;
+/// A packed block that asks for a longer window than two to the power of this is refused: the window
+/// is in memory.
+const WINDOW_LOG: u32 = 24;
 /// Records of a body take at most so many times as much memory as a body has bytes.
 const TIMES: usize = 3;
 
@@ -129,6 +132,10 @@ impl<'a> Container<'a> {
                 .take(most)
                 .read_to_end(&mut block),
             Codec::Zstandard => zstd::stream::read::Decoder::new(packed)
+                .and_then(|mut decoder| {
+                    decoder.window_log_max(WINDOW_LOG)?;
+                    Ok(decoder)
+                })
                 .and_then(|decoder| decoder.take(most).read_to_end(&mut block)),
         };
         read.map_err(|error| {
