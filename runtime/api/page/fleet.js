@@ -6,8 +6,10 @@ import { ago, badge, el, lead } from "./dom.js";
 
 /// All robots are asked for anew this often; between, events tell what has changed.
 const LOOK_MS = 30000;
+/// How old robots may be in an answer.
+const TOLD_MS = 5000;
 /// Height of a card with the gap below it, in the size of the text around it, and the least width.
-const ROW_EM = 9.5;
+const ROW_EM = 10;
 const WIDTH_EM = 15;
 /// Rows above and below the screen that have elements, too.
 const SPARE = 3;
@@ -40,9 +42,9 @@ function take(board) {
     procedure: board.procedure_id[at],
     heardAt: board.heard_before_s[at] === null ? null : asOf - board.heard_before_s[at] * 1000,
   }]));
-  // What an event has told since the store was read is newer.
+  // What an event has told a moment ago may be newer than what the store was read for.
   for (const [id, robot] of before) {
-    if (robot.toldAt && robot.toldAt > asOf) robots.set(id, robot);
+    if (robot.toldAt !== undefined && Date.now() - robot.toldAt < TOLD_MS) robots.set(id, robot);
   }
   askedAt = Date.now();
 }
@@ -113,19 +115,30 @@ function fill(box, label, values) {
 const list = { element: null, rows: [], drawn: new Map(), active: 0 };
 let parts = null;
 
-function card(robot, index) {
+/// The element of a robot: a new one, or the one that it has, so that this keeps the focus.
+function card(robot, index, before) {
   const many = openOf(robot);
   const worst = priorityOf(robot);
   const marks = [[robot.stale, "old: the robot is silent"], [robot.acknowledged, "acknowledged"], [robot.silenced, "silenced"]]
     .filter(([count]) => count > 0).map(([count, name]) => `${count} ${name}`).join(", ");
   const place = [robot.facility, robot.status === "operational" ? null : robot.status].filter(Boolean).join(", ");
-  return el("li", { "aria-setsize": list.rows.length, "aria-posinset": index + 1 },
-    el("a", { class: `card ${worst}`, href: `#/robots/${encodeURIComponent(robot.id)}`, tabindex: index === list.active ? "0" : "-1" },
-      el("b", { title: robot.id }, robot.id),
-      worst ? el("span", {}, badge(worst), ` ${robot.rule || ""}${many > 1 ? ` and ${many - 1} more` : ""}`) : el("span", {}, "✓ nothing open"),
-      marks ? el("span", { title: marks }, marks) : null,
-      place ? el("span", { title: place }, place) : null,
-      el("span", {}, robot.procedure ? `in ${robot.procedure}` : robot.heardAt !== null ? `latest record ${ago(robot.heardAt)}` : "")));
+  const latest = robot.procedure ? `in ${robot.procedure}` : robot.heardAt !== null ? `latest record ${ago(robot.heardAt)}` : "";
+  const is = JSON.stringify([index, list.rows.length, index === list.active, robot, latest]);
+  if (before && before.is === is) return before;
+  const node = before ? before.node : el("li", {}, el("a", { href: `#/robots/${encodeURIComponent(robot.id)}` }));
+  node.setAttribute("aria-setsize", list.rows.length);
+  node.setAttribute("aria-posinset", index + 1);
+  const link = node.firstElementChild;
+  link.className = `card ${worst}`;
+  link.tabIndex = index === list.active ? 0 : -1;
+  link.replaceChildren(...[
+    el("b", { title: robot.id }, robot.id),
+    worst ? el("span", {}, badge(worst), ` ${robot.rule || ""}${many > 1 ? ` and ${many - 1} more` : ""}`) : el("span", {}, "✓ nothing open"),
+    marks ? el("span", { title: marks }, marks) : null,
+    place ? el("span", { title: place }, place) : null,
+    latest ? el("span", {}, latest) : null,
+  ].filter(Boolean));
+  return { is, node };
 }
 
 /// Columns of the list, and the height of a row.
@@ -145,13 +158,14 @@ function render() {
   const rows = Math.ceil(list.rows.length / columns);
   const first = Math.max(0, Math.min(Math.floor(top / height) - SPARE, rows));
   const last = Math.min(rows, Math.max(first, Math.ceil((top + innerHeight) / height) + SPARE));
+  const end = Math.min(last * columns, list.rows.length);
+  // The tabulator comes to what is on the screen.
+  const hasFocus = list.element.contains(document.activeElement);
+  if (!hasFocus && (list.active < first * columns || list.active >= end)) list.active = Math.min((first + SPARE) * columns, Math.max(0, end - 1));
   const drawn = new Map();
-  for (let index = first * columns; index < Math.min(last * columns, list.rows.length); index += 1) {
+  for (let index = first * columns; index < end; index += 1) {
     const robot = list.rows[index];
-    const before = list.drawn.get(robot.id);
-    const is = JSON.stringify([index, list.rows.length, index === list.active, robot]);
-    // The age of what was heard is drawn anew with the rest.
-    drawn.set(robot.id, before && before.is === is && before.round === list.round ? before : { is, round: list.round, node: card(robot, index) });
+    drawn.set(robot.id, card(robot, index, list.drawn.get(robot.id)));
   }
   place(drawn);
   list.element.style.setProperty("--columns", columns);
@@ -214,7 +228,6 @@ function draw() {
   const all = [...robots.values()];
   list.rows = chosen();
   list.active = Math.max(0, Math.min(list.active, list.rows.length - 1));
-  list.round = (list.round || 0) + 1;
   const sum = (priority) => all.reduce((total, robot) => total + robot.open[priority], 0);
   const summary = PRIORITIES.map((priority) => [priority, sum(priority)]).filter(([, count]) => count > 0)
     .map(([priority, count]) => el("span", {}, badge(priority), ` ${count}  `));
