@@ -6,8 +6,8 @@ use apache_avro::types::Value;
 
 use crate::records::{RecordError, text_at};
 
-/// Whether two schemas give the same bytes to the same record: they differ in nothing but what is
-/// told to people, defaults, aliases and further properties.
+/// Whether two schemas give the same bytes to the same record: they differ in nothing but texts
+/// for people, defaults, aliases and further properties.
 pub(crate) fn are_written_alike(left: &Schema, right: &Schema) -> bool {
     left.canonical_form() == right.canonical_form()
 }
@@ -46,7 +46,7 @@ impl Datums {
             let before = rest;
             let value: Value = reader.read_value(&mut rest).map_err(RecordError::of)?;
             let datum = &before[..before.len() - rest.len()];
-            // A record of no bytes can be told of for ever.
+            // A block may claim any number of records of no bytes.
             if datum.is_empty() {
                 return Err(RecordError::of("a record of no bytes"));
             }

@@ -78,8 +78,7 @@ fn parsed(text: &str) -> Vec<(String, Value, String)> {
 }
 
 #[test]
-fn a_listener_that_does_not_read_is_told_why_it_is_cut_off_and_goes_on_without_a_hole() -> Result<()>
-{
+fn a_listener_that_does_not_read_is_sent_the_reason_and_goes_on_without_a_hole() -> Result<()> {
     const ROBOTS: usize = 3000;
     let case = Case::new()?;
     let served = case.serve()?;
@@ -92,7 +91,7 @@ fn a_listener_that_does_not_read_is_told_why_it_is_cut_off_and_goes_on_without_a
     for part in 0..10 {
         become_hot(&served, secret, part * 300..(part + 1) * 300)?;
     }
-    // The other one is not held up: it hears all while the first one reads nothing.
+    // The other one is not held up: it receives all while the first one reads nothing.
     hear(&mut quick, &mut heard, ROBOTS)?;
     once_each(&heard, ROBOTS)?;
     println!("{ROBOTS} alerts were heard within {:?}", begun.elapsed());
@@ -155,7 +154,7 @@ fn a_connection_that_never_reads_is_ended_and_leaves_its_place_to_another() -> R
     Ok(())
 }
 
-/// Many listen; each hears each alert once.
+/// Connections that have begun to listen.
 fn crowd(address: &str, secret: &str, listeners: usize) -> Result<Vec<TcpStream>> {
     let ask = |_| ask_for_events("?kinds=alert", address, Some(secret), None);
     let mut streams = (0..listeners).map(ask).collect::<Result<Vec<_>>>()?;
@@ -172,7 +171,7 @@ fn crowd(address: &str, secret: &str, listeners: usize) -> Result<Vec<TcpStream>
 }
 
 #[test]
-fn each_of_many_listeners_hears_each_event_once_and_memory_does_not_grow_with_those_that_do_not_read()
+fn each_of_many_listeners_receives_each_event_once_and_memory_does_not_grow_with_those_that_do_not_read()
 -> Result<()> {
     const LISTENERS: usize = 200;
     const STUCK: usize = 50;
@@ -332,9 +331,9 @@ fn steps_and_how_robots_stand_are_heard_too_each_filter_says_of_what() -> Result
     Ok(())
 }
 
-/// All parts of all outputs, by one that hears three events and comes back, and by one that stays.
+/// All parts of all outputs, received by one that takes three events and comes back.
 #[test]
-fn one_that_comes_back_hears_what_one_hears_that_stays() -> Result<()> {
+fn one_that_comes_back_again_and_again_receives_each_part_of_each_output_once() -> Result<()> {
     const ROBOTS: usize = 12;
     let case = Case::new()?;
     let served = case.serve()?;

@@ -4,7 +4,7 @@
 //! A [`feed::Feed`] reads the store's outputs once for all listeners and keeps the newest. An event's
 //! id says how far each partition was then, so a listener that comes back goes on without a hole and
 //! without an event twice: from the feed where that still has them, else from the store. A
-//! [`listener::Listener`] that does not keep up is told so and cut off; it comes back by itself.
+//! [`listener::Listener`] that does not keep up is sent the reason and cut off; it comes back by itself.
 
 mod event;
 mod feed;

@@ -1,4 +1,4 @@
-//! How a robot stands, in short: what listeners are told of one, and lists of all show.
+//! How a robot stands, in short: what listeners receive of one, and lists of all show.
 
 use schemars::JsonSchema;
 use serde::Serialize;

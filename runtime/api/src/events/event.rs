@@ -98,7 +98,7 @@ pub(super) struct Event {
     /// The position of the feed behind it, and the bytes for which it counts there.
     pub(super) id: Arc<str>,
     pub(super) kept: usize,
-    /// `None`: nothing, since what was to be told is not there any more. Not set: how the robot stands
+    /// `None`: nothing, since the robot is not in the store any more. Not set: how the robot stands
     /// was not looked at yet.
     said: OnceLock<Option<Said>>,
 }
@@ -119,7 +119,7 @@ impl Event {
         WEIGHT + self.robot.len() + self.id.len() + text
     }
 
-    /// Looks how the robot stands, where that is to be told and was not looked at. It is as of now: at
+    /// Looks how the robot stands, where that is to be sent and was not looked at. It is as of now: at
     /// least as new as the output.
     pub(super) fn settle(&self, store: &dyn CheckpointStore) -> Result<()> {
         if self.is_settled() {
@@ -140,7 +140,7 @@ pub(super) fn heard(outputs: &[StoredOutput], read_at: LogTime) -> Vec<Event> {
             OutputKind::Alert | OutputKind::Procedure | OutputKind::RobotVersion
         )
     };
-    // Of a robot that several outputs move it is told once, behind the last one.
+    // How a robot stands that several outputs change is sent once, behind the last one.
     let last: HashMap<&str, u64> = outputs
         .iter()
         .filter(|stored| moves(stored.output.kind))
@@ -248,17 +248,17 @@ mod tests {
     }
 
     #[test]
-    fn of_a_robot_that_several_outputs_move_it_is_told_once_behind_the_last() {
+    fn how_a_robot_stands_that_several_outputs_change_is_sent_once_behind_the_last() {
         let of = |sequence, robot| stored(sequence, alert::output(robot, &Alert::default()));
         let events = heard(&[of(1, "a"), of(2, "b"), of(3, "a")], LogTime(0));
-        let told: Vec<(EventKind, &str, Place, Place)> = events
+        let sent: Vec<(EventKind, &str, Place, Place)> = events
             .iter()
             .map(|event| (event.kind, event.robot.as_str(), event.place, event.after))
             .collect();
         let (alert, robot) = (EventKind::Alert, EventKind::Robot);
         let (part, whole) = (Place::part, Place::whole);
         assert_eq!(
-            told,
+            sent,
             [
                 (alert, "a", part(1, 1), whole(1)),
                 (alert, "b", part(2, 1), part(2, 1)),

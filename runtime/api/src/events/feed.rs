@@ -488,7 +488,7 @@ mod tests {
             ["0-12.1-21", "0-12.1-22_1", "0-12.1-22"]
         );
         assert!(back.own.is_none());
-        // Another process had told it of 13 in partition 0.
+        // Another process has sent it 13 of partition 0.
         let mut ahead = feed.join(&parse("0-13.1-21")).unwrap();
         assert_eq!(drain(&feed, &mut ahead), ["0-13.1-22_1", "0-13.1-22"]);
         come(&feed, 0, 13..15, "");
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_bytes_are_kept_and_who_is_behind_them_is_told() {
+    fn so_many_bytes_are_kept_and_a_listener_behind_them_finds_out() {
         let feed = feed();
         let (mut live, message) = (feed.end(), "x".repeat(1 << 20));
         for sequence in 11..100 {

@@ -138,7 +138,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// One that hears what comes after a position, or from now on.
+    /// One that receives what comes after a position, or from now on.
     pub(super) fn new(
         state: Arc<State>,
         filter: Filter,
@@ -303,7 +303,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Looks how robots stand, where that is to be told and no one has looked.
+    /// Looks how robots stand, where that is to be sent and no one has looked.
     async fn settle(&self, wanted: &[&(Arc<Event>, Arc<str>)]) -> Result<(), Closing> {
         let unsettled: Vec<Arc<Event>> = wanted
             .iter()
@@ -335,7 +335,7 @@ async fn fleet_since(state: &Arc<State>, at: LogTime) -> Result<Arc<Fleet>, Clos
         }
         sleep(FLEET_EVERY).await;
     }
-    // The thread that reads them is late: whoever asks finds out why.
+    // The thread that reads them is late: who asks finds out why.
     let fleet = fleet_of(&Data::from(state.clone())).await?;
     if fleet.as_of >= at {
         return Ok(fleet);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How far a listener has received the outputs of a partition. An output may be told of by several
-/// events, which are its parts.
+/// How far a listener has received the outputs of a partition. An output may make several events,
+/// which are its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// Sequence number of the last output of which something was received.

@@ -41,7 +41,7 @@ pub(in crate::cli) struct ApiBench {
     /// Listeners of events.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     listeners: u64,
-    /// Alerts a second, each of which all listeners hear.
+    /// Alerts a second, each of which all listeners receive.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     alerts_per_second: u64,
     /// How long pages are asked for, and how long it is listened.

@@ -1,4 +1,4 @@
-//! Many that listen: what each hears, and how long after the record that caused it was sent.
+//! Many listeners: what each receives, and how long after the record that caused it was sent.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
