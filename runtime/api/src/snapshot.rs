@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use theatre_actors::ports::{CheckpointStore, Result};
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::{Clock, LogTime};
+use theatre_queries::RobotSaves;
 
 /// Robots are read again once they are so old, microseconds.
 const RENEWED_US: i64 = 500_000;
@@ -40,8 +41,8 @@ impl Fleet {
 /// Keeps the last answer.
 pub(crate) struct Snapshot {
     kept: Mutex<Option<Arc<Fleet>>>,
-    /// Held by the one that reads.
-    reading: Mutex<()>,
+    /// Held by the one that reads: what is in `kept`.
+    reading: Mutex<RobotSaves>,
     /// When it was asked for last, microseconds.
     asked_at: AtomicI64,
 }
@@ -64,7 +65,9 @@ impl Snapshot {
         store: &dyn CheckpointStore,
         clock: &dyn Clock,
     ) -> Result<Arc<Fleet>> {
-        self.fleet_by(clock, || theatre_queries::robots(store))
+        self.fleet_by(clock, |before, saves| {
+            theatre_queries::robots_again(store, before, saves)
+        })
     }
 
     /// All robots, if they were read at a moment or later. Never blocks: where they were not, the
@@ -77,13 +80,15 @@ impl Snapshot {
 
     /// Reads the robots again where that is due; for the thread that keeps them.
     pub(crate) fn keep(&self, store: &dyn CheckpointStore, clock: &dyn Clock) -> Result<()> {
-        self.keep_by(clock, || theatre_queries::robots(store))
+        self.keep_by(clock, |before, saves| {
+            theatre_queries::robots_again(store, before, saves)
+        })
     }
 
     fn fleet_by(
         &self,
         clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Vec<ProcessorView>>,
+        read: impl FnOnce(&[ProcessorView], &mut RobotSaves) -> Result<Vec<ProcessorView>>,
     ) -> Result<Arc<Fleet>> {
         let now = clock.now();
         let asked_before = self.asked_at.swap(now.0, Ordering::AcqRel);
@@ -94,30 +99,30 @@ impl Snapshot {
         if let Some(fleet) = self.younger_than(age_max, now) {
             return Ok(fleet);
         }
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saves = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         match self.younger_than(age_max, clock.now()) {
             Some(fleet) => Ok(fleet),
-            None => self.renew(clock, read),
+            None => self.renew(clock, &mut saves, read),
         }
     }
 
     fn keep_by(
         &self,
         clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Vec<ProcessorView>>,
+        read: impl FnOnce(&[ProcessorView], &mut RobotSaves) -> Result<Vec<ProcessorView>>,
     ) -> Result<()> {
         let now = clock.now();
         let is_asked = is_within(self.asked_at.load(Ordering::Acquire), now, PAUSE_US);
         if !is_asked || self.younger_than(RENEWED_US, now).is_some() {
             return Ok(());
         }
-        let _reading = match self.reading.try_lock() {
-            Ok(reading) => reading,
+        let mut saves = match self.reading.try_lock() {
+            Ok(saves) => saves,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // A caller reads.
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        self.renew(clock, read).map(drop)
+        self.renew(clock, &mut saves, read).map(drop)
     }
 
     fn younger_than(&self, age_max: i64, now: LogTime) -> Option<Arc<Fleet>> {
@@ -126,13 +131,21 @@ impl Snapshot {
         is_within(fleet.as_of.0, now, age_max).then(|| fleet.clone())
     }
 
+    fn newest(&self) -> Option<Arc<Fleet>> {
+        let kept = self.kept.lock();
+        kept.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn renew(
         &self,
         clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Vec<ProcessorView>>,
+        saves: &mut RobotSaves,
+        read: impl FnOnce(&[ProcessorView], &mut RobotSaves) -> Result<Vec<ProcessorView>>,
     ) -> Result<Arc<Fleet>> {
         let as_of = clock.now();
-        let robots = read()?;
+        let before = self.newest();
+        let before = before.as_ref().map_or(&[][..], |fleet| &fleet.robots);
+        let robots = read(before, saves)?;
         let fleet = Arc::new(Fleet { as_of, robots });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(fleet.clone());
@@ -188,13 +201,18 @@ mod tests {
 
         /// Milliseconds that the answer is old, and how often the store was read so far.
         fn ask(&self) -> (i64, usize) {
-            let fleet = self.snapshot.fleet_by(&self.clock, || self.read()).unwrap();
+            let fleet = self
+                .snapshot
+                .fleet_by(&self.clock, |_, _| self.read())
+                .unwrap();
             let age = self.clock.now().0 - fleet.as_of.0;
             (age / 1000, self.reads.load(Ordering::Acquire))
         }
 
         fn keep(&self) -> usize {
-            self.snapshot.keep_by(&self.clock, || self.read()).unwrap();
+            self.snapshot
+                .keep_by(&self.clock, |_, _| self.read())
+                .unwrap();
             self.reads.load(Ordering::Acquire)
         }
     }
@@ -231,7 +249,7 @@ mod tests {
         let (begun, is_begun) = channel();
         let (go_on, may_end) = channel::<()>();
         std::thread::scope(|threads| {
-            let slow = move || {
+            let slow = move |_: &[ProcessorView], _: &mut RobotSaves| {
                 begun.send(()).unwrap();
                 may_end.recv().unwrap();
                 Ok(Vec::new())
@@ -264,7 +282,7 @@ mod tests {
     fn a_store_that_does_not_answer_is_said_once_the_last_answer_is_old() {
         let site = Site::new();
         site.ask();
-        let fails = || {
+        let fails = |_: &[ProcessorView], _: &mut RobotSaves| {
             Err(Error::Unavailable {
                 what: "store",
                 why: "it is away".to_owned(),

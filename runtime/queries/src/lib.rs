@@ -14,8 +14,8 @@ mod windows;
 
 pub use notifications::{UndeliveredNotification, undelivered_notifications};
 pub use robots::{
-    OpenCondition, RobotSummary, alert_history, alerts_of, condition_history, open_conditions,
-    procedure, procedures, robot, robots,
+    OpenCondition, RobotSaves, RobotSummary, alert_history, alerts_of, condition_history,
+    open_conditions, procedure, procedures, robot, robots, robots_again,
 };
 pub use rules::{foreseen_rules, standing_rules};
 pub use silences::{StandingSilence, WIDE, standing_silences};
