@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::store::EmbeddedStore;
+use theatre_queries::{RobotSaves, robots_again};
 use theatre_tests::http::{self, Events, ask_for_events};
 
 use super::alerts::{Case, post, send};
@@ -372,5 +375,45 @@ fn one_that_comes_back_again_and_again_receives_each_part_of_each_output_once() 
     ensure!(visits > 5, "{visits}");
     once_each(&alerts, 2 * ROBOTS)?;
     ensure!(robots.len() == ROBOTS, "{robots:?}");
+    Ok(())
+}
+
+/// Of the robots that are kept for callers only those are read again that were saved since: what they
+/// are then is what all of them are that are read anew.
+#[test]
+fn robots_that_are_read_again_are_as_those_that_are_read_anew() -> Result<()> {
+    let case = Case::new()?;
+    let served = case.serve()?;
+    let secret = token(&case.data(), &["--role", "operator"])?;
+    let saved = |robot: &str, sequence: i64| -> Result<()> {
+        send(&served, &secret, robot, sequence, 75.0 + sequence as f64)?;
+        let path = format!("/api/v1/robots/{robot}");
+        super::alerts::until(&served, &secret, &path, |seen| {
+            seen["records_applied"].as_i64() == Some(sequence)
+        })?;
+        Ok(())
+    };
+    for robot in ["a", "b", "c", "d", "e"] {
+        saved(robot, 1)?;
+    }
+    let store = EmbeddedStore::open_read_only(&DataDir::new(case.data()).store())?;
+    let mut saves = RobotSaves::default();
+    let mut robots = robots_again(&store, &[], &mut saves)?;
+    // None, one, one that is new, and most of them.
+    let steps: [&[(&str, i64)]; 4] = [
+        &[],
+        &[("c", 2)],
+        &[("bb", 1)],
+        &[("a", 2), ("b", 2), ("d", 2), ("e", 2)],
+    ];
+    for step in steps {
+        for (robot, sequence) in step {
+            saved(robot, *sequence)?;
+        }
+        robots = robots_again(&store, &robots, &mut saves)?;
+        let (again, anew) = (json!(robots), json!(theatre_queries::robots(&store)?));
+        ensure!(again == anew, "{step:?}: {again:#}\n{anew:#}");
+    }
+    ensure!(robots.len() == 6);
     Ok(())
 }
