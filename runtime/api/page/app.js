@@ -174,5 +174,9 @@ function refreshSoon() {
   if (pending === null) pending = setTimeout(() => { pending = null; if (!document.hidden) show(false); }, AT_MOST_MS);
 }
 
-caller().then(() => listen((kind, said) => { heard(kind, said); refreshSoon(); }, state), () => {});
+caller().then(() => listen((kind, said) => {
+  heard(kind, said);
+  // Other views show what has changed a robot, of which they hear as well.
+  if (kind !== "robot" || here().view === fleet) refreshSoon();
+}, state), () => {});
 show(true);

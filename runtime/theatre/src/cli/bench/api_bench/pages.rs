@@ -37,7 +37,7 @@ pub(super) fn measure(
             let after = first.checked_sub(1).map(robot).unwrap_or_default();
             let (status, _) = client.get(&format!("/api/v1/robots?limit={PAGE}&after={after}"))?;
             failed.fetch_add(u64::from(status != 200), Ordering::Relaxed);
-            times.push(begun.elapsed() - due);
+            times.push(begun.elapsed().saturating_sub(due));
         }
     };
     let times = std::thread::scope(|threads| -> Result<Vec<Duration>, Failure> {
