@@ -4,7 +4,7 @@
 //! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`declaration`] (the
 //! same for schemas without Theatre's properties), [`framing`] (how a message names its schema),
 //! [`registry`] (schema id to writer schema), [`decode`] (bytes to columns, by the writer's
-//! schema), [`encode`] (JSON to such bytes), [`batch`] (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes,
+//! schema), [`datums`] (records one behind another), [`encode`] (JSON to such bytes), [`batch`] (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes,
 //! dead letters), [`pseudonym`] (keyed pseudonyms and sealed bytes). The `.avsc` files live under
 //! `avro/<subject>/vN.avsc`.
 //!
@@ -14,6 +14,7 @@ mod avro_type;
 
 pub mod batch;
 pub mod dataset;
+pub mod datums;
 pub mod declaration;
 pub mod decode;
 pub mod encode;

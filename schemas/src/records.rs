@@ -10,12 +10,19 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::datums::Datums;
 use crate::framing;
 
 /// Why published bytes cannot be read, or a value cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RecordError(String);
+
+impl RecordError {
+    pub(crate) fn of(why: impl ToString) -> Self {
+        Self(why.to_string())
+    }
+}
 
 /// The writer and the readers of a shipped schema, which live as long as the process: they borrow it.
 struct Published {
@@ -324,34 +331,29 @@ impl RecordWriter {
 /// # Errors
 /// When the datum does not fit its schema, or bytes are left over.
 pub fn text_of(json: &str, datum: &[u8], path: &str) -> Result<Option<String>, RecordError> {
-    let error = |error: apache_avro::Error| RecordError(error.to_string());
-    let schema = Schema::parse_str(json).map_err(error)?;
-    let reader = GenericDatumReader::builder(&schema)
-        .build()
-        .map_err(error)?;
-    let mut rest = datum;
-    let mut value = reader.read_value(&mut rest).map_err(error)?;
-    if !rest.is_empty() {
-        return Err(RecordError(format!(
-            "{} bytes follow the record",
-            rest.len()
-        )));
-    }
+    let mut text = None;
+    Datums::new(json)?.each(datum, 1, path, |_, found| {
+        text = found;
+        true
+    })?;
+    Ok(text)
+}
+
+/// The text under a path of fields of a record.
+pub(crate) fn text_at(mut value: Value, path: &str) -> Option<String> {
     for name in path.split('.') {
-        let fields = match value {
-            Value::Record(fields) => fields,
-            _ => return Ok(None),
+        let Value::Record(fields) = value else {
+            return None;
         };
-        let field = fields.into_iter().find(|(field, _)| field == name);
+        let (_, field) = fields.into_iter().find(|(field, _)| field == name)?;
         value = match field {
-            Some((_, Value::Union(_, inner))) => *inner,
-            Some((_, value)) => value,
-            None => return Ok(None),
+            Value::Union(_, inner) => *inner,
+            field => field,
         };
     }
     match value {
-        Value::String(text) => Ok(Some(text)),
-        _ => Ok(None),
+        Value::String(text) => Some(text),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::dataset::{Dataset, DatasetIndex, Datasets, SchemaError};
+use crate::datums::are_written_alike;
 use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
@@ -177,6 +178,29 @@ impl Registry {
             .values()
             .filter(|writer| writer.dataset_index == dataset)
             .max_by_key(|writer| (version(writer), writer.id.number()))
+    }
+
+    /// The writer's schema of a dataset that gives the same bytes as another schema; `None` where there
+    /// is none.
+    ///
+    /// # Errors
+    /// When the other one is no schema.
+    pub fn written_alike(
+        &self,
+        dataset: DatasetIndex,
+        json: &str,
+    ) -> Result<Option<&Arc<WriterSchema>>, SchemaError> {
+        let parse = |json: &str| {
+            let parsed = apache_avro::Schema::parse_str(json);
+            parsed.map_err(|error| SchemaError::Invalid(error.to_string()))
+        };
+        let other = parse(json)?;
+        let is_alike = |writer: &&Arc<WriterSchema>| {
+            writer.dataset_index == dataset
+                && parse(&writer.json).is_ok_and(|own| are_written_alike(&own, &other))
+        };
+        let alike = self.writers.values().filter(is_alike);
+        Ok(alike.max_by_key(|writer| writer.id))
     }
 
     /// All datasets.

@@ -75,8 +75,14 @@ impl Case {
     }
 
     pub(super) fn serve(&self) -> Result<Served> {
+        self.serve_with(&[])
+    }
+
+    /// The same with variables of the configuration.
+    pub(super) fn serve_with(&self, variables: &[(&str, &str)]) -> Result<Served> {
         let config = self.config();
-        Served::start(&self.data(), "127.0.0.1:0", &["--config", &config, "run"])
+        let arguments = ["--config", &config, "run"];
+        Served::configured(&self.data(), "127.0.0.1:0", &arguments, variables)
     }
 
     /// What a command prints as JSON.

@@ -89,6 +89,11 @@ impl Served {
         }
     }
 
+    /// Id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {
         http::request(&self.address, "GET", path, token, &[], &[])
     }
@@ -119,6 +124,7 @@ pub(crate) fn token(data: &Path, flags: &[&str]) -> Result<String> {
 /// Every route and the least role that it wants, written down a second time.
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/me", "viewer"),
+    ("GET", "/api/v1/fleet", "viewer"),
     ("GET", "/api/v1/robots", "viewer"),
     ("GET", "/api/v1/robots/{robot}", "viewer"),
     ("GET", "/api/v1/robots/{robot}/signals", "viewer"),
@@ -497,7 +503,7 @@ fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
     // Everything up to some moment: as many of each partition as its position says.
     let upto: u64 = last
         .split('.')
-        .filter_map(|part| part.split_once('-')?.1.parse::<u64>().ok())
+        .filter_map(|part| whole(part.split_once('-')?.1))
         .sum();
     ensure!(
         upto > 0 && stored >= heard.len(),
@@ -507,6 +513,11 @@ fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
     let missing = missing(data.path(), &last, &heard)?;
     ensure!(missing.is_empty(), "not heard: {missing:?}");
     Ok(())
+}
+
+/// The output of which a listener has heard: all of it, or what it says itself.
+fn whole(place: &str) -> Option<u64> {
+    place.split('_').next()?.parse().ok()
 }
 
 /// Outputs up to a position that were not heard.
@@ -519,7 +530,7 @@ fn missing(
         .split('.')
         .filter_map(|part| {
             let (partition, sequence) = part.split_once('-')?;
-            Some((partition.parse().ok()?, sequence.parse().ok()?))
+            Some((partition.parse().ok()?, whole(sequence)?))
         })
         .collect();
     let mut missing = Vec::new();

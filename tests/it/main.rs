@@ -20,6 +20,7 @@ mod fetchers;
 mod health;
 mod hostile;
 mod kafka;
+mod listen;
 mod notify;
 mod page;
 mod postgres;

@@ -468,9 +468,115 @@ fn keys_move_between_views_and_the_back_button_returns() -> Result<()> {
     browser.until("return document.activeElement.id === 'filter'")?;
     browser.keys("r2?ga")?;
     let typed = browser.script("return [document.getElementById('filter').value, location.hash, document.getElementById('keys').open]")?;
-    ensure!(typed == json!(["r2?ga", "#/fleet", false]), "{typed}");
+    ensure!(
+        typed == json!(["r2?ga", "#/fleet?text=r2%3Fga", false]),
+        "{typed}"
+    );
     browser.keys("\u{e003}\u{e003}\u{e003}")?; // Backspace
     browser.until("const cards = [...document.querySelectorAll('.card b')]; return cards.length === 1 && cards[0].textContent === 'r2'")?;
+    silent(&browser)
+}
+
+/// The robots that have an element, in the order of the list, and how many the list says to have.
+const DRAWN: &str = "const cards = [...document.querySelectorAll('.fleet li')];
+    return [cards.map((card) => card.querySelector('b').textContent), cards.length > 0 ? Number(cards[0].getAttribute('aria-setsize')) : 0]";
+
+#[test]
+fn each_robot_of_a_large_fleet_is_reached_by_keys_filters_and_scrolling() -> Result<()> {
+    const ROBOTS: usize = 2500;
+    const SITES: usize = 5;
+    let shown = Shown::start()?;
+    let begin_us = 1_767_225_600_000_000_i64;
+    let name = |robot: usize| format!("robot-{robot:05}");
+    for part in 0..5 {
+        let of_part = part * ROBOTS / 5..(part + 1) * ROBOTS / 5;
+        let entry = |robot: usize| {
+            json!({"robot_id": name(robot), "event_time": begin_us, "event_id": format!("{robot}/0"), "serial_number": name(robot),
+                "facility_id": format!("FAC-{}", robot % SITES), "robot_model": format!("M{}", robot % 2), "status": "operational"})
+        };
+        shown.post("robot_registry", &of_part.map(entry).collect())?;
+    }
+    send(&shown.served, &shown.operator, &name(1234), 1, 75.0)?;
+    until(&shown.served, &shown.operator, "/api/v1/fleet", |seen| {
+        let robots = seen["robot_id"].as_array().map_or(0, Vec::len);
+        let high = seen["high"].as_array().into_iter().flatten();
+        robots == ROBOTS && high.filter(|count| **count == 1).count() == 1
+    })?;
+    let browser = shown.watch("viewer", "fleet")?;
+    let drawn = || browser.script(DRAWN);
+    let first = |names: &Value| names[0][0].as_str().unwrap_or_default().to_owned();
+    browser.shows(&format!("{ROBOTS} robots"))?;
+    browser.open(&shown.url("rules"))?;
+    browser.shows("it is hot")?;
+    // From the turn to the fleet until its cards are there, painted.
+    browser.script("window.took = null; const begun = performance.now(); location.hash = '#/fleet';
+        const look = () => (document.querySelector('.fleet li') ? requestAnimationFrame(() => { window.took = performance.now() - begun; }) : setTimeout(look, 5)); look();")?;
+    let again = browser.until("return window.took")?;
+    browser.script("sessionStorage.setItem('kept', '1'); location.reload()")?;
+    let whole = browser.until("return document.querySelector('.fleet li') && performance.now()")?;
+    println!("{ROBOTS} robots: {again} ms for a view, at most {whole} ms for the page as a whole");
+    // The one with something open comes first; few of them have elements.
+    let now = drawn()?;
+    ensure!(first(&now) == name(1234) && now[1] == ROBOTS, "{now}");
+    let many = now[0].as_array().map_or(0, Vec::len);
+    ensure!((10..200).contains(&many), "{many} elements");
+    accessible(&browser, "a large fleet")?;
+    // By keys: there is one stop of the tabulator, and from there to the last one.
+    let stops =
+        browser.script("return document.querySelectorAll('.fleet a[tabindex=\"0\"]').length")?;
+    ensure!(stops == 1, "{stops}");
+    browser.script("document.querySelector('.fleet a[tabindex=\"0\"]').focus()")?;
+    let at = "return document.activeElement.querySelector('b')?.textContent";
+    for (key, wanted) in [
+        ("\u{e014}", name(0)),          // Right
+        ("\u{e010}", name(ROBOTS - 1)), // End
+        ("\u{e012}", name(ROBOTS - 2)), // Left
+        ("\u{e011}", name(1234)),       // Home
+    ] {
+        browser.keys(key)?;
+        let reached = browser.script(at)?;
+        ensure!(reached == wanted.as_str(), "{reached} instead of {wanted}");
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..ROBOTS {
+        let now = drawn()?;
+        let names = now[0].as_array().into_iter().flatten();
+        seen.extend(names.filter_map(|name| name.as_str().map(str::to_owned)));
+        let before = browser.script("return scrollY")?;
+        browser.script("scrollBy(0, innerHeight)")?;
+        if browser.script("return scrollY")? == before {
+            break;
+        }
+        browser.script("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")?;
+    }
+    ensure!(
+        seen.len() == ROBOTS,
+        "{} were seen by scrolling",
+        seen.len()
+    );
+    // Filters, each of which stands in the address.
+    let shows = |count: usize| {
+        browser.until(&format!("return Number(document.querySelector('.fleet li')?.getAttribute('aria-setsize') || 0) === {count}"))
+    };
+    browser.script("const box = document.getElementById('fleet-facility'); box.value = 'FAC-3'; box.dispatchEvent(new Event('change'))")?;
+    shows(ROBOTS / SITES)?;
+    browser.shows(&format!("{} of {ROBOTS} robots are shown", ROBOTS / SITES))?;
+    browser.script("const box = document.getElementById('fleet-model'); box.value = 'M1'; box.dispatchEvent(new Event('change'))")?;
+    shows(ROBOTS / SITES / 2)?;
+    accessible(&browser, "a part of a large fleet")?;
+    let address = browser.script("return location.hash")?;
+    ensure!(address == "#/fleet?facility=FAC-3&model=M1", "{address}");
+    shown.turn_to(&browser, "fleet?text=robot-0243&facility=FAC-3", "Fleet")?;
+    shows(2)?;
+    // What comes in is shown without a look, in its place.
+    shown.turn_to(&browser, "fleet", "Fleet")?;
+    shows(ROBOTS)?;
+    browser.script("Date.now = () => 0")?;
+    send(&shown.served, &shown.operator, &name(77), 1, 65.0)?;
+    browser.until(&format!(
+        "return document.querySelectorAll('.fleet b')[1].textContent === '{}'",
+        name(77)
+    ))?;
     silent(&browser)
 }
 

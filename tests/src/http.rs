@@ -132,6 +132,28 @@ pub fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
     read(&answer)
 }
 
+/// Asks for events and reads nothing of the answer.
+///
+/// # Errors
+/// When nothing answers.
+pub fn ask_for_events(
+    query: &str,
+    address: &str,
+    token: Option<&str>,
+    after: Option<&str>,
+) -> Result<TcpStream> {
+    let mut stream = connect(address)?;
+    let mut head = format!("GET /api/v1/events{query} HTTP/1.0\r\n");
+    if let Some(token) = token {
+        head += &format!("authorization: Bearer {token}\r\n");
+    }
+    if let Some(after) = after {
+        head += &format!("last-event-id: {after}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    Ok(stream)
+}
+
 /// Events that a server sends.
 pub struct Events {
     lines: std::io::Lines<BufReader<TcpStream>>,
@@ -140,22 +162,26 @@ pub struct Events {
 }
 
 impl Events {
-    /// Listens, after the event of this id if there is one.
+    /// Listens to alerts and outcomes, after the event of this id if there is one.
     ///
     /// # Errors
     /// When nothing answers.
     pub fn listen(address: &str, token: Option<&str>, after: Option<&str>) -> Result<Self> {
-        let mut stream = connect(address)?;
-        let mut head = "GET /api/v1/events HTTP/1.0\r\n".to_owned();
-        if let Some(token) = token {
-            head += &format!("authorization: Bearer {token}\r\n");
-        }
-        if let Some(after) = after {
-            head += &format!("last-event-id: {after}\r\n");
-        }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        Self::listen_to("?kinds=alert,outcome", address, token, after)
+    }
+
+    /// Listens to what a query says.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub fn listen_to(
+        query: &str,
+        address: &str,
+        token: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Self> {
         Ok(Self {
-            lines: BufReader::new(stream).lines(),
+            lines: BufReader::new(ask_for_events(query, address, token, after)?).lines(),
             last: after.unwrap_or_default().to_owned(),
         })
     }
@@ -163,7 +189,7 @@ impl Events {
     /// The next event: its kind and what it says.
     ///
     /// # Errors
-    /// When the connection ends.
+    /// When the connection ends, or nothing comes for twenty seconds.
     pub fn next_event(&mut self) -> Result<(String, Value)> {
         let mut kind = String::new();
         loop {

@@ -361,6 +361,20 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
     /// All stored processors of a partition.
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>>;
 
+    /// Number of the last save of each processor of a partition: a processor whose number is known has
+    /// not changed.
+    fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>>;
+
+    /// Those of some processors of a partition that are stored there.
+    fn processors_named(
+        &self,
+        partition: Partition,
+        names: &[&str],
+    ) -> Result<Vec<StoredProcessor>> {
+        let one = |name: &&str| self.processor(partition, name).transpose();
+        names.iter().filter_map(one).collect()
+    }
+
     /// One stored processor.
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>>;
 

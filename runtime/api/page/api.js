@@ -73,7 +73,8 @@ export async function listen(received, state) {
       state("live");
       for await (const event of events(response.body)) {
         if (event.id) last = event.id;
-        if (event.data) received(event.event, JSON.parse(event.data));
+        // The server says why it ends, and it is listened again.
+        if (event.data && event.event !== "closed") received(event.event, JSON.parse(event.data));
       }
     } catch (problem) {
       if (problem.status === 401 || problem.status === 403) return;

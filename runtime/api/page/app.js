@@ -3,6 +3,7 @@
 import { alerts, condition } from "./alerts.js";
 import { caller, listen, setToken } from "./api.js";
 import { el } from "./dom.js";
+import { fleet, heard } from "./fleet.js";
 import { report, reports } from "./reports.js";
 import * as views from "./views.js";
 
@@ -14,7 +15,7 @@ const EVERY_MS = 5000;
 const AT_MOST_MS = 1000;
 
 const ROUTES = [
-  [/^fleet$/, views.fleet, "fleet"],
+  [/^fleet$/, fleet, "fleet"],
   [/^robots\/(.+)$/, views.robot, "fleet"],
   [/^alerts$/, alerts, "alerts"],
   [/^alerts\/(.+)$/, condition, "alerts"],
@@ -32,7 +33,7 @@ function here() {
     const match = pattern.exec(path || "fleet");
     if (match) return { view, section, id: match[1] && decodeURIComponent(match[1]), query: new URLSearchParams(query) };
   }
-  return { view: views.fleet, section: "fleet", query: new URLSearchParams() };
+  return { view: fleet, section: "fleet", query: new URLSearchParams() };
 }
 
 let shown = 0;
@@ -46,8 +47,10 @@ async function show(moved) {
   const place = here();
   const address = location.hash;
   try {
-    const content = await place.view.show(place.id, place.query);
-    if (address === location.hash && (moved || !isBusy())) {
+    // A view that can draw itself anew takes nothing away.
+    const isDrawn = !moved && place.view.refresh && await place.view.refresh();
+    const content = isDrawn ? null : await place.view.show(place.id, place.query);
+    if (content && address === location.hash && (moved || !isBusy())) {
       const put = () => main.replaceChildren(...content.filter(Boolean));
       if (moved) put();
       else keepingPlace(put);
@@ -171,5 +174,9 @@ function refreshSoon() {
   if (pending === null) pending = setTimeout(() => { pending = null; if (!document.hidden) show(false); }, AT_MOST_MS);
 }
 
-caller().then(() => listen(refreshSoon, state), () => {});
+caller().then(() => listen((kind, said) => {
+  heard(kind, said);
+  // Other views show what has changed a robot, of which they hear as well.
+  if (kind !== "robot" || here().view === fleet) refreshSoon();
+}, state), () => {});
 show(true);

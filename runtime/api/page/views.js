@@ -7,64 +7,6 @@ import { ago, badge, el, lead, number, procedureLink, robotLink, table, time } f
 import { plot } from "./plot.js";
 import { components, instruments, serviceStretches, services } from "./maintenance.js";
 
-function filterBox(label, value, change) {
-  const box = el("input", { type: "search", id: "filter", value, placeholder: label, "aria-label": label, "aria-keyshortcuts": "/" });
-  box.addEventListener("input", () => change(box.value));
-  return box;
-}
-
-/// Is anything wrong with the fleet, and with which robots?
-export const fleet = {
-  title: "Fleet",
-  filter: "",
-  more: 200,
-  async show() {
-    const [robots, open] = await Promise.all([get("robots", { limit: 500 }), get("alerts", { limit: 500 })]);
-    const known = new Set(robots.items.map((robot) => robot.robot_id));
-    // Robots with open conditions come first, also those beyond the first page.
-    const troubled = [...new Set(open.items.map((condition) => condition.robot_id))];
-    const missing = troubled.filter((id) => !known.has(id)).map((id) => ({
-      robot_id: id, conditions: open.items.filter((condition) => condition.robot_id === id),
-    }));
-    const rank = (robot) => (robot.conditions.length === 0 ? 3 : ["high", "medium", "low"].indexOf(robot.conditions[0].priority));
-    const all = robots.items.concat(missing).sort((a, b) => rank(a) - rank(b) || a.robot_id.localeCompare(b.robot_id));
-    const list = el("ul", { class: "grid" });
-    const draw = () => {
-      const wanted = all.filter((robot) => robot.robot_id.toLowerCase().includes(this.filter.toLowerCase()));
-      list.replaceChildren(...wanted.slice(0, this.more).map(card));
-      if (wanted.length > this.more) {
-        list.append(el("li", {}, el("button", { type: "button", onclick: () => { this.more += 400; draw(); } }, `Show more (${wanted.length - this.more})`)));
-      }
-    };
-    draw();
-    const count = (priority) => open.items.filter((condition) => condition.priority === priority).length;
-    const summary = ["high", "medium", "low"].filter((priority) => count(priority) > 0)
-      .map((priority) => el("span", {}, badge(priority), ` ${count(priority)}  `));
-    return [
-      el("h1", {}, "Fleet"),
-      lead(`${all.length}${robots.next ? " and more" : ""} robots; `, ...(summary.length > 0 ? summary : [el("span", { class: "badge good" }, "✓ nothing open")])),
-      el("div", { class: "tools" }, filterBox("Filter robots", this.filter, (value) => { this.filter = value; draw(); })),
-      list,
-    ];
-  },
-};
-
-function card(robot) {
-  const worst = robot.conditions[0];
-  const count = (is) => robot.conditions.filter(is).length;
-  const marks = [
-    [count((condition) => condition.is_stale), "old: the robot is silent"],
-    [count((condition) => condition.acknowledged_by), "acknowledged"],
-    [count((condition) => condition.silenced_until), "silenced"],
-  ].filter(([many]) => many > 0).map(([many, name]) => `${many} ${name}`);
-  return el("li", {}, el("a", { class: `card ${worst ? worst.priority : ""}`, href: `#/robots/${encodeURIComponent(robot.robot_id)}` },
-    el("b", {}, robot.robot_id),
-    worst ? el("span", {}, badge(worst.priority), ` ${worst.rule_id}${robot.conditions.length > 1 ? ` and ${robot.conditions.length - 1} more` : ""}`)
-      : el("span", {}, "✓ nothing open"),
-    marks.length > 0 ? el("span", {}, marks.join(", ")) : null,
-    el("span", {}, robot.procedure_id ? `in ${robot.procedure_id}` : robot.clock ? `latest record ${ago(robot.heard_at)}` : "")));
-}
-
 /// What is the matter with this robot?
 export const robot = {
   title: "Robot",

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -20,6 +20,7 @@ use crate::hosts;
 use crate::limits::Limits;
 use crate::problem::{Answer, Problem};
 use crate::routes::{self, RouteSpec};
+use crate::snapshot::Fleet;
 use crate::tokens;
 
 /// A token that was revoked is refused after this long at the latest, microseconds.
@@ -91,6 +92,11 @@ impl Caller {
             until: Some(until),
             hash: None,
         }
+    }
+
+    /// Takes over where robots stand.
+    pub(crate) fn see(&mut self, fleet: Arc<Fleet>) {
+        self.limits.by(fleet);
     }
 
     /// Looks where robots stand now, where that decides what it may.

@@ -3,6 +3,7 @@
 pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod alerts;
+pub(crate) mod board;
 pub(crate) mod deployment;
 pub(crate) mod fleet;
 pub(crate) mod letters;

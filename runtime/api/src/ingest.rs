@@ -1,6 +1,7 @@
 //! Records come in: checked against their dataset's schema, encoded as a robot would, and appended to
 //! the topic that the pipeline reads.
 
+mod container;
 mod json;
 mod once;
 mod records;
@@ -181,6 +182,7 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
     let fingerprint = key.as_ref().map(|_| once::fingerprint(&dataset, &body));
     let bounds = Bounds {
         record_bytes: parts.record_bytes,
+        body_bytes: state.settings.body_bytes,
         rejected: (on_error == OnError::Reject).then_some(REJECTED_MAX),
     };
     let parsed = encoder.parse(form, &body, bounds)?;

@@ -33,6 +33,8 @@ mod rows;
 pub mod rule_changes;
 mod server;
 mod snapshot;
+mod sockets;
+mod standing;
 mod tls;
 mod tokens;
 

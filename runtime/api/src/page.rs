@@ -32,6 +32,11 @@ const ASSETS: &[(&str, &str, &str)] = &[
         include_str!("../page/alerts.js"),
     ),
     (
+        "fleet.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../page/fleet.js"),
+    ),
+    (
         "dom.js",
         "text/javascript; charset=utf-8",
         include_str!("../page/dom.js"),

@@ -23,7 +23,7 @@ use crate::quota::Quota;
 use crate::reports::Answers;
 use crate::snapshot::Snapshot;
 use crate::tls::Certificates;
-use crate::{Parts, Settings, routes};
+use crate::{Parts, Settings, routes, sockets};
 
 /// How often committed outputs are looked for for those who listen.
 const FEED_EVERY: Duration = Duration::from_millis(200);
@@ -97,6 +97,7 @@ pub fn start(
     let refused =
         |error: std::io::Error| ConfigError(format!("the HTTP interface cannot start: {error}"));
     let address = listener.local_addr().map_err(refused)?;
+    sockets::bound(&listener).map_err(refused)?;
     let tls = settings.tls.clone().map(Certificates::load).transpose()?;
     let tls = tls.map(Arc::new);
     let config = tls.as_ref().map(Certificates::server).transpose()?;
@@ -200,6 +201,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.state.stopping.store(true, Ordering::Release);
+        self.state.feed.wake();
         // The future only sends the order; the server's own thread carries it out.
         drop(self.handle.stop(true));
         for thread in self.threads.drain(..) {
@@ -263,7 +265,7 @@ fn app(
 fn keep_feed(state: &State) {
     let mut looks = 0_u64;
     while !state.is_stopping() {
-        if let Err(error) = state.feed.read(&*state.parts.store) {
+        if let Err(error) = state.feed.read(&*state.parts.store, &*state.parts.clock) {
             tracing::warn!(%error, "events of the HTTP interface wait for the store");
         }
         if looks.is_multiple_of(LOOKS_PER_CLEANUP) {

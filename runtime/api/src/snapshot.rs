@@ -8,7 +8,7 @@ use theatre_actors::ports::{CheckpointStore, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::{Clock, LogTime};
-use theatre_queries::SavedRobot;
+use theatre_queries::{RobotSaves, SavedRobot};
 
 /// Robots are read again once they are so old, microseconds.
 const RENEWED_US: i64 = 500_000;
@@ -46,9 +46,14 @@ pub(crate) struct Saved<'a> {
 /// What is read of a store.
 type Read = (Option<LogTime>, Vec<SavedRobot>);
 
-fn read(store: &dyn CheckpointStore) -> Result<Read> {
+fn read(
+    store: &dyn CheckpointStore,
+    before: &[ProcessorView],
+    saves: &mut RobotSaves,
+) -> Result<Read> {
     // The time is asked first: what is saved after it counts as a change.
-    Ok((store.time()?, theatre_queries::saved_robots(store)?))
+    let as_of = store.time()?;
+    Ok((as_of, theatre_queries::robots_again(store, before, saves)?))
 }
 
 impl Fleet {
@@ -74,8 +79,8 @@ impl Fleet {
 /// Keeps the last answer.
 pub(crate) struct Snapshot {
     kept: Mutex<Option<Arc<Fleet>>>,
-    /// Held by the one that reads.
-    reading: Mutex<()>,
+    /// Held by the one that reads: what is in `kept`.
+    reading: Mutex<RobotSaves>,
     /// When it was asked for last, microseconds.
     asked_at: AtomicI64,
 }
@@ -98,18 +103,26 @@ impl Snapshot {
         store: &dyn CheckpointStore,
         clock: &dyn Clock,
     ) -> Result<Arc<Fleet>> {
-        self.fleet_by(clock, || read(store))
+        self.fleet_by(clock, |before, saves| read(store, before, saves))
+    }
+
+    /// All robots, if they were read at a moment or later. Never blocks: where they were not, the
+    /// thread that keeps them will read them, since it was asked.
+    pub(crate) fn since(&self, at: LogTime, now: LogTime) -> Option<Arc<Fleet>> {
+        self.asked_at.store(now.0, Ordering::Release);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone().filter(|fleet| fleet.read_at >= at)
     }
 
     /// Reads the robots again where that is due; for the thread that keeps them.
     pub(crate) fn keep(&self, store: &dyn CheckpointStore, clock: &dyn Clock) -> Result<()> {
-        self.keep_by(clock, || read(store))
+        self.keep_by(clock, |before, saves| read(store, before, saves))
     }
 
     fn fleet_by(
         &self,
         clock: &dyn Clock,
-        read: impl FnOnce() -> Result<Read>,
+        read: impl FnOnce(&[ProcessorView], &mut RobotSaves) -> Result<Read>,
     ) -> Result<Arc<Fleet>> {
         let now = clock.now();
         let asked_before = self.asked_at.swap(now.0, Ordering::AcqRel);
@@ -120,26 +133,30 @@ impl Snapshot {
         if let Some(fleet) = self.younger_than(age_max, now) {
             return Ok(fleet);
         }
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saves = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         match self.younger_than(age_max, clock.now()) {
             Some(fleet) => Ok(fleet),
-            None => self.renew(clock, read),
+            None => self.renew(clock, &mut saves, read),
         }
     }
 
-    fn keep_by(&self, clock: &dyn Clock, read: impl FnOnce() -> Result<Read>) -> Result<()> {
+    fn keep_by(
+        &self,
+        clock: &dyn Clock,
+        read: impl FnOnce(&[ProcessorView], &mut RobotSaves) -> Result<Read>,
+    ) -> Result<()> {
         let now = clock.now();
         let is_asked = is_within(self.asked_at.load(Ordering::Acquire), now, PAUSE_US);
         if !is_asked || self.younger_than(RENEWED_US, now).is_some() {
             return Ok(());
         }
-        let _reading = match self.reading.try_lock() {
-            Ok(reading) => reading,
+        let mut saves = match self.reading.try_lock() {
+            Ok(saves) => saves,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // A caller reads.
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        self.renew(clock, read).map(drop)
+        self.renew(clock, &mut saves, read).map(drop)
     }
 
     fn younger_than(&self, age_max: i64, now: LogTime) -> Option<Arc<Fleet>> {
@@ -148,9 +165,21 @@ impl Snapshot {
         is_within(fleet.read_at.0, now, age_max).then(|| fleet.clone())
     }
 
-    fn renew(&self, clock: &dyn Clock, read: impl FnOnce() -> Result<Read>) -> Result<Arc<Fleet>> {
+    fn newest(&self) -> Option<Arc<Fleet>> {
+        let kept = self.kept.lock();
+        kept.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn renew(
+        &self,
+        clock: &dyn Clock,
+        saves: &mut RobotSaves,
+        read: impl FnOnce(&[ProcessorView], &mut RobotSaves) -> Result<Read>,
+    ) -> Result<Arc<Fleet>> {
         let read_at = clock.now();
-        let (as_of, saved) = read()?;
+        let before = self.newest();
+        let before = before.as_ref().map_or(&[][..], |fleet| &fleet.robots);
+        let (as_of, saved) = read(before, saves)?;
         let parts = |robot: SavedRobot| (robot.view, (robot.partition, robot.saved_at));
         let (robots, saved) = saved.into_iter().map(parts).unzip();
         let fleet = Arc::new(Fleet {
@@ -213,13 +242,18 @@ mod tests {
 
         /// Milliseconds that the answer is old, and how often the store was read so far.
         fn ask(&self) -> (i64, usize) {
-            let fleet = self.snapshot.fleet_by(&self.clock, || self.read()).unwrap();
+            let fleet = self
+                .snapshot
+                .fleet_by(&self.clock, |_, _| self.read())
+                .unwrap();
             let age = self.clock.now().0 - fleet.as_of.0;
             (age / 1000, self.reads.load(Ordering::Acquire))
         }
 
         fn keep(&self) -> usize {
-            self.snapshot.keep_by(&self.clock, || self.read()).unwrap();
+            self.snapshot
+                .keep_by(&self.clock, |_, _| self.read())
+                .unwrap();
             self.reads.load(Ordering::Acquire)
         }
     }
@@ -256,7 +290,7 @@ mod tests {
         let (begun, is_begun) = channel();
         let (go_on, may_end) = channel::<()>();
         std::thread::scope(|threads| {
-            let slow = move || {
+            let slow = move |_: &[ProcessorView], _: &mut RobotSaves| {
                 begun.send(()).unwrap();
                 may_end.recv().unwrap();
                 Ok((None, Vec::new()))
@@ -273,10 +307,23 @@ mod tests {
     }
 
     #[test]
+    fn who_wants_robots_of_a_moment_gets_none_that_were_read_before_it() {
+        let site = Site::new();
+        site.ask();
+        let at = site.clock.now();
+        let since = |at| site.snapshot.since(at, site.clock.now()).is_some();
+        assert!(since(at) && !since(LogTime(at.0 + 1)));
+        site.passes(60_000);
+        assert!(!since(site.clock.now()));
+        assert_eq!(site.keep(), 2, "it was asked");
+        assert!(since(site.clock.now()));
+    }
+
+    #[test]
     fn a_store_that_does_not_answer_is_said_once_the_last_answer_is_old() {
         let site = Site::new();
         site.ask();
-        let fails = || {
+        let fails = |_: &[ProcessorView], _: &mut RobotSaves| {
             Err(Error::Unavailable {
                 what: "store",
                 why: "it is away".to_owned(),

@@ -26,6 +26,7 @@ mod files;
 mod migrations;
 mod outputs;
 mod pages;
+mod processors;
 mod repartition;
 mod undelivered;
 
@@ -169,16 +170,6 @@ fn fault(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 
 fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
-}
-
-fn stored_processor(row: &Row<'_>) -> rusqlite::Result<StoredProcessor> {
-    Ok(StoredProcessor {
-        processor: row.get(0)?,
-        save_number: row.get::<_, i64>(1)? as u64,
-        positions: decode(row.get_ref(2)?.as_blob()?)?,
-        state: row.get(3)?,
-        saved_at: LogTime(row.get(4)?),
-    })
 }
 
 /// Saves a processor unless this or a later save is there; returns the last numbers given out.
@@ -364,15 +355,20 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
-        self.query("SELECT family, save_number, positions, state, saved_at FROM family WHERE partition = ?1 ORDER BY family", [partition], stored_processor)
+        self.query(processors::ALL, [partition], processors::read)
+    }
+
+    fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>> {
+        self.query(processors::NUMBERS, [partition], processors::number)
     }
 
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
-        let sql = "SELECT family, save_number, positions, state, saved_at FROM family WHERE partition = ?1 AND family = ?2";
-        Ok(self
-            .query(sql, params![partition, processor], stored_processor)?
-            .into_iter()
-            .next())
+        let found = self.query(
+            processors::ONE,
+            params![partition, processor],
+            processors::read,
+        );
+        Ok(found?.pop())
     }
 
     fn commit(

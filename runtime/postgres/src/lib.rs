@@ -214,6 +214,20 @@ impl CheckpointStore for PostgresStore {
             .read(async |connection| outputs::processors(connection, partition).await)
     }
 
+    fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>> {
+        self.session
+            .read(async |connection| outputs::save_numbers(connection, partition).await)
+    }
+
+    fn processors_named(
+        &self,
+        partition: Partition,
+        names: &[&str],
+    ) -> Result<Vec<StoredProcessor>> {
+        self.session
+            .read(async |connection| outputs::processors_named(connection, partition, names).await)
+    }
+
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
         self.session
             .read(async |connection| outputs::processor(connection, partition, processor).await)

@@ -72,6 +72,34 @@ pub(super) async fn processors(
     found.into_iter().map(read_processor).collect()
 }
 
+pub(super) async fn save_numbers(
+    connection: &mut PgConnection,
+    partition: Partition,
+) -> Attempt<Vec<(String, u64)>> {
+    let sql = "SELECT name, save_number FROM family WHERE partition = $1";
+    let found: Vec<(String, i64)> = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .fetch_all(connection)
+        .await?;
+    let number = |(name, number): (String, i64)| (read_text(name), number as u64);
+    Ok(found.into_iter().map(number).collect())
+}
+
+pub(super) async fn processors_named(
+    connection: &mut PgConnection,
+    partition: Partition,
+    names: &[&str],
+) -> Attempt<Vec<StoredProcessor>> {
+    let sql = "SELECT name, save_number, positions, state FROM family WHERE partition = $1 AND name = ANY($2)";
+    let names: Vec<String> = names.iter().map(|name| stored(name).into_owned()).collect();
+    let found: Vec<ProcessorRow> = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .bind(names)
+        .fetch_all(connection)
+        .await?;
+    found.into_iter().map(read_processor).collect()
+}
+
 pub(super) async fn processor(
     connection: &mut PgConnection,
     partition: Partition,

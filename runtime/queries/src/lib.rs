@@ -14,8 +14,9 @@ mod windows;
 
 pub use notifications::{UndeliveredNotification, undelivered_notifications};
 pub use robots::{
-    OpenCondition, RobotSummary, SavedRobot, alert_history, alerts_of, condition_history,
-    open_conditions, procedure, procedures, robot, robots, saved_robots,
+    OpenCondition, RobotSaves, RobotSummary, SavedRobot, alert_history, alerts_of,
+    condition_history, open_conditions, procedure, procedures, robot, robots, robots_again,
+    saved_robots,
 };
 pub use rules::{foreseen_rules, standing_rules};
 pub use silences::{StandingSilence, WIDE, standing_silences};

@@ -1,13 +1,22 @@
 //! Robots, procedures, conditions and alerts.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result, StoredOutput};
+use theatre_actors::ports::{
+    CheckpointStore, Error, OutputFilter, Result, StoredOutput, StoredProcessor,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::Alert;
+
+/// Where more than one in so many has changed, a partition is read as a whole.
+const ONE_BY_ONE: usize = 2;
+/// Robots that are asked for by their names at a time.
+const NAMED: usize = 500;
 
 /// A robot in one line.
 #[derive(Debug, Clone, Serialize)]
@@ -90,15 +99,8 @@ pub fn saved_robots(store: &dyn CheckpointStore) -> Result<Vec<SavedRobot>> {
             if stored.processor.is_empty() || !is_robot(&stored.processor) {
                 continue;
             }
-            let view = ProcessorView::from_state(&stored.processor, &stored.state);
-            let view = view.map_err(|error| {
-                Error::Refused(format!(
-                    "the state of robot '{}' cannot be read: {error}",
-                    stored.processor
-                ))
-            })?;
             views.push(SavedRobot {
-                view,
+                view: view(&stored)?,
                 partition,
                 saved_at: stored.saved_at,
             });
@@ -106,6 +108,85 @@ pub fn saved_robots(store: &dyn CheckpointStore) -> Result<Vec<SavedRobot>> {
     }
     views.sort_by(|left, right| left.view.robot_id.cmp(&right.view.robot_id));
     Ok(views)
+}
+
+/// Where each robot is stored, the number of its last save and when that was, as it was read last.
+#[derive(Debug, Default)]
+pub struct RobotSaves(HashMap<String, (Partition, u64, LogTime)>);
+
+/// The same as [`saved_robots`], where they were read before: of those that were not saved since nothing is
+/// read but that. `before` is in order of ids, and what `saves` was filled with.
+///
+/// # Errors
+/// As [`robots`]; `saves` stays as it was.
+pub fn robots_again(
+    store: &dyn CheckpointStore,
+    before: &[ProcessorView],
+    saves: &mut RobotSaves,
+) -> Result<Vec<SavedRobot>> {
+    let mut now = RobotSaves::default();
+    let mut views = Vec::with_capacity(before.len());
+    for partition in 0..partition_count(store)? {
+        let mut changed = HashSet::new();
+        let mut count = 0;
+        for (name, number) in store.save_numbers(partition)? {
+            if name.is_empty() || !is_robot(&name) {
+                continue;
+            }
+            count += 1;
+            let known = before.binary_search_by(|view| view.robot_id.as_str().cmp(&name));
+            let save = saves.0.get(&name).copied();
+            match (known, save) {
+                (Ok(at), Some((home, last, saved_at))) if (home, last) == (partition, number) => {
+                    views.push(SavedRobot {
+                        view: before[at].clone(),
+                        partition,
+                        saved_at,
+                    });
+                    now.0.insert(name, (partition, number, saved_at));
+                }
+                _ => drop(changed.insert(name)),
+            }
+        }
+        let mut take = |stored: StoredProcessor| -> Result<()> {
+            if changed.contains(&stored.processor) {
+                let saved_at = stored.saved_at;
+                views.push(SavedRobot {
+                    view: view(&stored)?,
+                    partition,
+                    saved_at,
+                });
+                let save = (partition, stored.save_number, saved_at);
+                now.0.insert(stored.processor, save);
+            }
+            Ok(())
+        };
+        if changed.len() * ONE_BY_ONE > count {
+            store
+                .processors(partition)?
+                .into_iter()
+                .try_for_each(take)?;
+            continue;
+        }
+        let names: Vec<&str> = changed.iter().map(String::as_str).collect();
+        for part in names.chunks(NAMED) {
+            let named = store.processors_named(partition, part)?;
+            named.into_iter().try_for_each(&mut take)?;
+        }
+    }
+    views.sort_by(|left, right| left.view.robot_id.cmp(&right.view.robot_id));
+    *saves = now;
+    Ok(views)
+}
+
+fn view(stored: &StoredProcessor) -> Result<ProcessorView> {
+    let view = ProcessorView::from_state(&stored.processor, &stored.state);
+    view.map_err(|error| {
+        Error::Refused(format!(
+            "the state of robot '{}' cannot be read: {error}",
+            stored.processor
+        ))
+    })
 }
 
 /// One robot in full; `None` if it is not known.

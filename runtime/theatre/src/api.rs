@@ -43,6 +43,7 @@ pub fn start(
     ports: ApiPorts,
     anonymous: Option<Role>,
 ) -> Result<Server, ConfigError> {
+    crate::open_files::allow_many();
     let listener = bind(&config.api)?;
     let local = listener
         .local_addr()

@@ -15,6 +15,7 @@ pub mod doctor;
 mod foreseen;
 pub mod gate;
 mod letters;
+mod open_files;
 mod reports;
 pub mod top;
 mod traces;

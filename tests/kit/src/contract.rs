@@ -531,6 +531,24 @@ pub fn store_takes_any_name(store: &dyn CheckpointStore) -> Result<()> {
             .eq(names),
         "processors in order of their bytes"
     );
+    let mut numbers = store.save_numbers(0)?;
+    numbers.sort();
+    ensure!(
+        numbers.iter().map(|(name, _)| name.as_str()).eq(names)
+            && numbers.iter().all(|(_, number)| *number == 1),
+        "{numbers:?}"
+    );
+    let asked = ["a\u{1}0b", "no such", "ä", ""];
+    let mut found = store.processors_named(0, &asked)?;
+    found.sort_by(|left, right| left.processor.cmp(&right.processor));
+    let found_names = found.iter().map(|processor| processor.processor.as_str());
+    ensure!(found_names.eq(["", "a\u{1}0b", "ä"]), "{found:?}");
+    ensure!(
+        found.iter().all(|one| store
+            .processor(0, &one.processor)
+            .is_ok_and(|it| it.as_ref() == Some(one))),
+        "{found:?}"
+    );
     for name in names {
         ensure!(
             store

@@ -596,6 +596,9 @@ impl CheckpointStore for GatedStore {
         let found = self.look(|| self.inner.processors(partition))?;
         spoil_what_was_said(self.bug, &*self.log, found)
     }
+    fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>> {
+        self.look(|| self.inner.save_numbers(partition))
+    }
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
         self.gate
             .call(|| self.inner.processor(partition, processor))

@@ -61,6 +61,10 @@ fn clocks_are_read_in_named_places_only() {
                 ("actors/src/host.rs", "measures how long a message takes"),
                 ("runtime/api/src/body.rs", "how slowly a body comes"),
                 (
+                    "runtime/api/src/events/listener.rs",
+                    "how slowly a listener reads",
+                ),
+                (
                     "runtime/kafka/src/brokers.rs",
                     "how long a client has been without brokers",
                 ),
@@ -496,6 +500,8 @@ const DRIVERS: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
+            // Wakes those who listen.
+            "theatre-api",
             "theatre-system",
             "theatre-kafka",
             "theatre-postgres",

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::{ColumnType, Dataset};
+use theatre_schemas::datums::Datums;
 use theatre_schemas::encode::{Fault, JsonEncoder};
 use theatre_schemas::framing;
 use theatre_schemas::records::text_of;
 use theatre_schemas::registry::Registry;
 
+use super::container::{self, Container};
 use super::json::{self, DEPTH_MAX, Read, VALUES_MAX};
 use super::reject;
 use super::table::is_wider;
@@ -42,6 +44,8 @@ pub(super) struct Parsed {
 pub(super) struct Bounds {
     /// Bytes of a record, as it is appended.
     pub(super) record_bytes: usize,
+    /// Bytes of a body, unpacked.
+    pub(super) body_bytes: usize,
     /// Records that do not fit, after which no more are read; `None`: all are read.
     pub(super) rejected: Option<u64>,
 }
@@ -63,6 +67,8 @@ impl Bounds {
 
 /// Bytes of text in JSON for each that a record may have as it is appended.
 const TEXT_PER_BYTE: usize = 8;
+/// Bytes before a datum that name its schema.
+const FRAME: usize = 5;
 /// Most cells of a table's row: a table of nothing but commas would take far more memory than it is
 /// long.
 const CELLS_MAX: usize = 4096;
@@ -141,6 +147,7 @@ impl DatasetEncoder {
             Form::Json => self.json(body, bounds, &mut parsed)?,
             Form::Lines => self.lines(body, bounds, &mut parsed),
             Form::Csv => self.csv(body, bounds, &mut parsed)?,
+            Form::Avro if container::is_one(body) => self.container(body, bounds, &mut parsed)?,
             Form::Avro => self.avro(body, bounds.record_bytes, &mut parsed),
         }
         Ok(parsed)
@@ -251,6 +258,67 @@ impl DatasetEncoder {
             Ok(None) => reject(parsed, 0, vec![self.no_key()]),
             Err(why) => reject(parsed, 0, vec![fault("a framed Avro record", &why)]),
         }
+    }
+
+    /// The records of an object container file. Its schema must be one of the dataset's, so that bytes
+    /// go to the log as they are.
+    fn container(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) -> Answer<()> {
+        let mut container = Container::open(body, bounds.body_bytes)?;
+        let (schema_id, json) = self.written_alike(container.schema())?;
+        let datums = Datums::new(&json).map_err(|error| Problem::bad(error.to_string()))?;
+        let mut index = 0;
+        while let Some((count, block)) = container.next_block()? {
+            let first = index;
+            let read = datums.each(&block, count, &self.key, |datum, key| {
+                match key.filter(|key| !key.is_empty()) {
+                    _ if datum.len() + FRAME > bounds.record_bytes => {
+                        reject(parsed, index, vec![too_long(bounds.record_bytes)]);
+                    }
+                    None => reject(parsed, index, vec![self.no_key()]),
+                    Some(key) => parsed.records.push(NewRecord {
+                        key: key.into_bytes(),
+                        value: framing::frame(schema_id, datum),
+                        headers: Vec::new(),
+                    }),
+                }
+                index += 1;
+                container::has_room(parsed.records.len(), bounds.body_bytes)
+                    && bounds.wants_more(parsed)
+            });
+            if !container::has_room(parsed.records.len(), bounds.body_bytes) {
+                return Err(container::too_many());
+            }
+            if let Err(error) = read {
+                // Where the records behind it begin is not known.
+                let behind = count.saturating_sub(index - first + 1);
+                let expected = format!(
+                    "a record of the container's schema; {behind} behind it in its block are not read"
+                );
+                reject(parsed, index, vec![fault(&expected, &error)]);
+                parsed.rejected_total = parsed.rejected_total.saturating_add(behind);
+                index = first.saturating_add(count);
+            }
+            if !bounds.wants_more(parsed) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Id and text of the dataset's schema that gives the same bytes as this one.
+    fn written_alike(&self, schema: &str) -> Answer<(u32, String)> {
+        let name = &self.dataset.name;
+        let found = self.registry.datasets().find(name);
+        let alike = found.map(|(index, _)| self.registry.written_alike(index, schema));
+        let alike = alike.transpose();
+        let alike = alike.map_err(|error| Problem::bad(format!("the container's schema: {error}")));
+        let alike = alike?.flatten();
+        let own = alike.and_then(|writer| Some((writer.id.number()?, writer.json.clone())));
+        own.ok_or_else(|| {
+            Problem::bad(format!(
+                "the container's schema is none of the dataset '{name}': write it with the schema that its producers use, in which nothing but doc, default and aliases may differ"
+            ))
+        })
     }
 
     fn push(&self, index: u64, record: &Value, longest: usize, parsed: &mut Parsed) {

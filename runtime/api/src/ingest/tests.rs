@@ -149,6 +149,7 @@ fn a_pace_gives_a_long_body_more_time_but_no_piece_of_it() {
 fn bounds(rejected: Option<u64>) -> Bounds {
     Bounds {
         record_bytes: 1 << 20,
+        body_bytes: 16 << 20,
         rejected,
     }
 }
@@ -222,9 +223,171 @@ fn greedy(name: &str) -> (Form, Vec<u8>, Option<u64>) {
         "names" => (Form::Lines, repeated("{", "\"\":{},", "\"\":0}"), None),
         "a header" => (Form::Csv, repeated("", ",", "\n"), None),
         "cells" => (Form::Csv, repeated("a\n", ",", "\n"), None),
+        "container" => {
+            let many = datum("a").repeat(1 << 20);
+            (Form::Avro, file(SCHEMA, "deflate", &[(1 << 20, many)]), cut)
+        }
+        "bomb" => {
+            let block = vec![0; 64 << 20];
+            (Form::Avro, file(SCHEMA, "zstandard", &[(1, block)]), cut)
+        }
         "quoted" => (Form::Csv, repeated("", "\"\n\",", "a\n"), None),
         _ => (Form::Lines, repeated("", &format!("{RECORD}\n"), ""), None),
     }
+}
+
+const SCHEMA: &str = include_str!("../../../../schemas/avro/robot_events/v1.avsc");
+
+fn long(to: &mut Vec<u8>, value: i64) {
+    let mut left = ((value << 1) ^ (value >> 63)) as u64;
+    while left >= 0x80 {
+        to.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    to.push(left as u8);
+}
+
+fn text(to: &mut Vec<u8>, text: &[u8]) {
+    long(to, text.len() as i64);
+    to.extend_from_slice(text);
+}
+
+/// A datum of the schema: a fault of a robot.
+fn datum(robot: &str) -> Vec<u8> {
+    let mut datum = Vec::new();
+    text(&mut datum, robot.as_bytes());
+    // Time, no boot, no sequence.
+    datum.extend_from_slice(&[0, 0, 0]);
+    text(&mut datum, b"e");
+    // A fault without a component, a code, a detail, a facility.
+    datum.extend_from_slice(&[12, 0, 0, 0, 0]);
+    datum
+}
+
+/// An object container file: a block for each of these, with how many records it says to have.
+fn file(schema: &str, codec: &str, blocks: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let mut file = b"Obj\x01".to_vec();
+    long(&mut file, 2);
+    text(&mut file, b"avro.schema");
+    text(&mut file, schema.as_bytes());
+    text(&mut file, b"avro.codec");
+    text(&mut file, codec.as_bytes());
+    long(&mut file, 0);
+    file.extend_from_slice(&[7; 16]);
+    for (count, block) in blocks {
+        long(&mut file, *count);
+        text(&mut file, &packed(codec, block));
+        file.extend_from_slice(&[7; 16]);
+    }
+    file
+}
+
+fn packed(codec: &str, block: &[u8]) -> Vec<u8> {
+    match codec {
+        "deflate" => {
+            let level = flate2::Compression::best();
+            let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), level);
+            packer.write_all(block).unwrap();
+            packer.finish().unwrap()
+        }
+        "zstandard" => zstd::bulk::compress(block, 3).unwrap(),
+        _ => block.to_vec(),
+    }
+}
+
+fn parse(body: &[u8], bounds: Bounds) -> Result<super::records::Parsed, (u16, String)> {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let parsed = encoder.parse(Form::Avro, body, bounds);
+    parsed.map_err(|problem| (problem.status, problem.detail))
+}
+
+#[test]
+fn a_container_of_avro_holds_many_records_each_of_which_is_answered_for() {
+    for codec in ["null", "deflate", "zstandard"] {
+        let first = [datum("a"), datum(""), datum("b")].concat();
+        // Of the second block the second record ends too early, and the third cannot be found.
+        let broken = [datum("c"), vec![200]].concat();
+        let blocks = [(3, first), (3, broken), (1, datum("d"))];
+        let parsed = parse(&file(SCHEMA, codec, &blocks), bounds(None)).unwrap();
+        let keys: Vec<&[u8]> = parsed.records.iter().map(|it| it.key.as_slice()).collect();
+        assert_eq!(keys, [b"a", b"b", b"c", b"d"], "{codec}");
+        assert_eq!(
+            parsed.records[3].value[..5],
+            [0, 0, 0, 3, 234],
+            "schema 1002"
+        );
+        assert_eq!(parsed.records[3].value[5..], datum("d"));
+        let wrong: Vec<u64> = parsed.rejected.iter().map(|it| it.index).collect();
+        assert_eq!((wrong, parsed.rejected_total), (vec![1, 4], 3), "{codec}");
+        assert!(
+            parsed.rejected[1].faults[0]
+                .expected
+                .contains("1 behind it")
+        );
+    }
+}
+
+#[test]
+fn a_container_that_is_none_or_of_another_schema_is_refused_as_a_whole() {
+    let good = file(SCHEMA, "null", &[(1, datum("a"))]);
+    let other = SCHEMA.replace("\"event_id\"", "\"event_name\"");
+    let mut sync = good.clone();
+    *sync.last_mut().unwrap() = 0;
+    for (what, body, says) in [
+        (
+            "another schema",
+            file(&other, "null", &[]),
+            "is none of the dataset",
+        ),
+        (
+            "no schema",
+            file("{}", "null", &[]),
+            "the container's schema",
+        ),
+        ("a codec", file(SCHEMA, "snappy", &[]), "snappy"),
+        ("cut off", good[..good.len() - 3].to_vec(), "ends"),
+        (
+            "a block that is not there",
+            file(SCHEMA, "null", &[(1 << 62, Vec::new())]),
+            "",
+        ),
+    ] {
+        let refused = parse(&body, bounds(None));
+        if says.is_empty() {
+            // A record that cannot be read, and those behind it.
+            let parsed = refused.unwrap();
+            assert_eq!(parsed.rejected_total, 1 << 62, "{what}");
+            continue;
+        }
+        let (status, detail) = refused.unwrap_err();
+        assert!(status == 400 && detail.contains(says), "{what}: {detail}");
+    }
+    assert!(parse(&sync, bounds(None)).is_err());
+    // What it says of its lengths is not believed.
+    for at in 0..good.len() {
+        let mut body = good.clone();
+        body[at] ^= 0xff;
+        drop(parse(&body, bounds(None)));
+        drop(parse(&good[..at], bounds(None)));
+    }
+}
+
+#[test]
+fn a_container_that_unpacks_to_more_than_a_body_may_be_is_too_large() {
+    let zeros = vec![0; 32 << 20];
+    for codec in ["deflate", "zstandard"] {
+        let body = file(SCHEMA, codec, &[(1, zeros.clone())]);
+        assert!(body.len() < 1 << 20);
+        assert_eq!(parse(&body, bounds(None)).unwrap_err().0, 413, "{codec}");
+        // Also where each block by itself is not.
+        let block = vec![0; 9 << 20];
+        let body = file(SCHEMA, codec, &[(1, block.clone()), (1, block)]);
+        assert_eq!(parse(&body, bounds(None)).unwrap_err().0, 413, "{codec}");
+    }
+    let many = datum("a").repeat(1 << 20);
+    let body = file(SCHEMA, "deflate", &[(1 << 20, many)]);
+    assert_eq!(parse(&body, bounds(None)).unwrap_err().0, 413);
 }
 
 /// Most memory that this process ever had, bytes.
@@ -249,7 +412,17 @@ fn a_body_takes_no_more_than_a_few_times_its_length_of_memory() {
     }
     // Each in a process of its own, whose memory is its own.
     for name in [
-        "nested", "zeros", "a record", "a line", "names", "a header", "cells", "quoted", "records",
+        "nested",
+        "zeros",
+        "a record",
+        "a line",
+        "names",
+        "a header",
+        "cells",
+        "quoted",
+        "container",
+        "bomb",
+        "records",
     ] {
         let test = "ingest::tests::a_body_takes_no_more_than_a_few_times_its_length_of_memory";
         let output = Command::new(std::env::current_exe().unwrap())

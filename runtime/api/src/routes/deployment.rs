@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use actix_web::web;
 use theatre_actors::ports::Role;
 
-use super::taken::{AFTER, Kind, LIMIT, PRIORITY, RECORDS, ROBOT, TOKEN, path, query, takes};
+use super::taken::{AFTER, EVENTS, Kind, LIMIT, RECORDS, ROBOT, TOKEN, path, query, takes};
 use super::{Gives, RouteSpec, asked, get, schema};
 use crate::handlers::letters::{ReplayWish, Replayed};
 use crate::model::{Accepted, Audit, DatasetInfo, DeadLetter, Page, Pipeline, Token};
@@ -41,16 +41,8 @@ fn deployment() -> Vec<RouteSpec> {
         get(
             "/api/v1/events",
             viewer,
-            "Alerts and outcomes as they are committed. `Last-Event-ID` goes on after that event, without a hole and without one twice.",
-            vec![
-                ROBOT,
-                PRIORITY,
-                query(
-                    "last_event_id",
-                    Kind::Text,
-                    "The same as the header, for those who cannot set one.",
-                ),
-            ],
+            "Alerts, outcomes, steps of procedures and how robots stand, as they are committed. `Last-Event-ID` goes on after that event, without a hole and without one twice. Who reads too slowly gets a last event `closed`.",
+            EVENTS.to_vec(),
             Gives::Events,
             || web::get().to(events::listen),
         ),

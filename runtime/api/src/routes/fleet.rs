@@ -57,6 +57,14 @@ fn robots() -> Vec<RouteSpec> {
             || asked().to(handlers::fleet::robots),
         ),
         get(
+            "/api/v1/fleet",
+            viewer,
+            "All robots in short, in columns.",
+            vec![],
+            Gives::Json(schema::<handlers::board::Board>),
+            || asked().to(handlers::board::fleet),
+        ),
+        get(
             "/api/v1/robots/{robot}",
             viewer,
             "One robot.",

@@ -9,6 +9,7 @@ use super::RouteSpec;
 /// rules are the same for all robots, and can only be looked at.
 const ROUTES: &[(Method, &str)] = &[
     (Method::GET, "/api/v1/me"),
+    (Method::GET, "/api/v1/fleet"),
     (Method::GET, "/api/v1/robots"),
     (Method::GET, "/api/v1/robots/{robot}"),
     (Method::GET, "/api/v1/robots/{robot}/signals"),

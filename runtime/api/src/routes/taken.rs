@@ -85,6 +85,31 @@ pub(super) const PRIORITY: Parameter = query(
     "Only conditions of `high`, `medium` or `low` priority.",
 );
 
+/// What a listener of events takes.
+pub(super) const EVENTS: [Parameter; 5] = [
+    query(
+        "kinds",
+        Kind::Text,
+        "Only these kinds of events, with commas between: `alert`, `outcome`, `procedure`, `robot`; all unless it is given.",
+    ),
+    ROBOT,
+    query(
+        "facility",
+        Kind::Text,
+        "Only of robots that stand in this facility.",
+    ),
+    query(
+        "priority",
+        Kind::OneOf(&["high", "medium", "low"]),
+        "Only alerts of this priority, and robots whose gravest open condition has it.",
+    ),
+    query(
+        "last_event_id",
+        Kind::Text,
+        "The same as the header, for those who cannot set one.",
+    ),
+];
+
 pub(super) const SIGNAL: Parameter = Parameter {
     is_required: true,
     ..query(
@@ -97,7 +122,7 @@ pub(super) const SIGNAL: Parameter = Parameter {
 pub(super) const COMMENT: Takes = takes::<Said>("{\"comment\": ...}: what may be said, or {}.");
 
 pub(super) const RECORDS: Takes = Takes {
-    doc: "A JSON array or object (application/json), an object a line (application/x-ndjson), a table with a header (text/csv), or one framed Avro record (application/vnd.apache.avro); plain, gzip or zstd.",
+    doc: "A JSON array or object (application/json), an object a line (application/x-ndjson), a table with a header (text/csv), or one framed Avro record, or an object container file of Avro (both application/vnd.apache.avro); plain, gzip or zstd.",
     schema: None,
 };
 pub(super) const TOKEN: Takes = takes::<TokenWish>(

@@ -1,7 +1,8 @@
 //! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check,
 //! windows and rules, from memory, on one thread. `fleet`: the whole pipeline, as fast as it
-//! goes. `latency`: the whole pipeline at a pace, by the clock.
+//! goes. `latency`: the whole pipeline at a pace, by the clock. `api`: the HTTP interface beside it.
 
+mod api_bench;
 mod environment;
 mod fleet_bench;
 mod inputs;
@@ -78,6 +79,11 @@ pub(super) enum Bench {
         after_help = "Example: theatre bench latency --brokers localhost:9092 --rate 20000 --for 60s"
     )]
     Latency(latency_bench::LatencyBench),
+    /// The HTTP interface on an embedded service: pages of robots at a pace and listeners of events,
+    /// both beside a pipeline that reads, and ingest of NDJSON. Nothing has to be there beforehand.
+    #[command(after_help = "Examples: theatre bench api\n          \
+                            theatre bench api --robots 1000 --listeners 100 --for 10s --output json")]
+    Api(api_bench::ApiBench),
 }
 
 impl Bench {
@@ -92,6 +98,7 @@ impl Bench {
             } => (records, robots, batch, aggregates, rules),
             Self::Fleet(fleet) => return fleet.run(common),
             Self::Latency(latency) => return latency.run(common),
+            Self::Api(api) => return api.run(common),
         };
         let messages = Messages::make(records, robots);
         // Once for nothing: the first pass pays for memory and caches that no later one needs.

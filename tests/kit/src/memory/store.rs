@@ -543,6 +543,13 @@ impl CheckpointStore for MemoryStore {
         }))
     }
 
+    fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>> {
+        let number = |stored: &StoredProcessor| (stored.processor.clone(), stored.save_number);
+        Ok(self.read(partition, |state| {
+            state.processors.values().map(number).collect()
+        }))
+    }
+
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
         Ok(self.read(partition, |state| state.processors.get(processor).cloned()))
     }
