@@ -22,7 +22,7 @@ use crate::limits;
 pub(crate) use deployment::{DeadLetter, LakeStage, Me, Pipeline, PipelinePartition};
 pub(crate) use outcome::Outcome;
 pub(crate) use reports::{ReportColumn, ReportInfo, ReportRows};
-pub(crate) use robots::{Procedure, ProcedureLeg, Robot};
+pub(crate) use robots::{OpenConditions, Procedure, ProcedureLeg, Robot, under_way};
 pub(crate) use rules::{Change, ChangeAccepted, Rule};
 pub(crate) use telemetry::{MissingRows, TelemetryRow, TelemetryRows};
 

@@ -1,20 +1,11 @@
 //! How a robot stands, in short: what listeners receive of one, and lists of all show.
 
-use schemars::JsonSchema;
 use serde::Serialize;
 use theatre_actors::processor::{ConditionView, ProcessorView};
 use theatre_actors::rules::ROBOT_SILENT;
 use theatre_schemas::records::Priority;
 
-use crate::model::{Robot, Time};
-
-/// Open conditions by their priority.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct Open {
-    pub(crate) high: usize,
-    pub(crate) medium: usize,
-    pub(crate) low: usize,
-}
+use crate::model::{OpenConditions, Time, under_way};
 
 /// How a robot stands.
 #[derive(Debug, Serialize)]
@@ -28,12 +19,12 @@ pub(crate) struct Standing {
     /// That of the gravest open condition, and its rule.
     pub(crate) priority: Option<Priority>,
     pub(crate) rule_id: Option<String>,
-    pub(crate) open: Open,
+    pub(crate) open: OpenConditions,
     /// Open conditions that a person has acknowledged, of which no one is notified, and of which no
     /// one knows whether they are still so.
-    pub(crate) acknowledged: usize,
-    pub(crate) silenced: usize,
-    pub(crate) stale: usize,
+    pub(crate) acknowledged: u64,
+    pub(crate) silenced: u64,
+    pub(crate) stale: u64,
     /// The one that is under way.
     pub(crate) procedure_id: Option<String>,
     pub(crate) last_event: Option<String>,
@@ -44,7 +35,7 @@ pub(crate) struct Standing {
 impl From<&ProcessorView> for Standing {
     fn from(view: &ProcessorView) -> Self {
         let count = |is: &dyn Fn(&ConditionView) -> bool| {
-            view.conditions.iter().filter(|open| is(open)).count()
+            view.conditions.iter().filter(|open| is(open)).count() as u64
         };
         let of = |priority| count(&|open| open.priority == priority);
         let gravest = view
@@ -59,7 +50,7 @@ impl From<&ProcessorView> for Standing {
             is_silent: count(&|open| open.rule_id == ROBOT_SILENT) > 0,
             priority: gravest.map(|open| open.priority),
             rule_id: gravest.map(|open| open.rule_id.clone()),
-            open: Open {
+            open: OpenConditions {
                 high: of(Priority::High),
                 medium: of(Priority::Medium),
                 low: of(Priority::Low),
@@ -67,7 +58,7 @@ impl From<&ProcessorView> for Standing {
             acknowledged: count(&|open| open.acknowledged_by.is_some()),
             silenced: count(&|open| open.silenced_until.is_some()),
             stale: count(&|open| open.is_stale),
-            procedure_id: Robot::from(view).procedure_id,
+            procedure_id: under_way(view),
             last_event: view.last_event.clone(),
             clock: view.clock.map(Time),
             heard_at: view.heard_at.map(Time),

@@ -8,8 +8,8 @@ use theatre_actors::position::Partition;
 use theatre_api::{LetterFate, LetterReplays, LetterReport};
 use theatre_embedded::data_dir::DataDir;
 use theatre_operations::dead_letters::Selection;
-use theatre_operations::dead_letters::lease::Lease;
 use theatre_operations::dead_letters::replay::{BATCH, Letter, Replaying, Report};
+use theatre_operations::lease::{DEAD_LETTERS, Lease};
 use theatre_pipeline::PipelineParams;
 use theatre_system::clock::SystemClock;
 
@@ -100,7 +100,8 @@ impl LetterReplays for Letters {
         let mut send = || {
             let alone = self.alone.as_ref().map(DataDir::lock_dead_letters);
             let alone = alone.transpose()?;
-            let mut lease = Lease::take(&*self.access, &SystemClock, alone.is_some())?;
+            let mut lease =
+                Lease::take(DEAD_LETTERS, &*self.access, &SystemClock, alone.is_some())?;
             let selection = selection(letters);
             let asked = self.asked(&selection);
             asked.run(&mut report, &mut || lease.hold(), &mut |_| ())

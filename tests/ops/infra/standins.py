@@ -135,7 +135,9 @@ def scaling_policy(aws, wanted):
 
 
 def remove_ingress(aws, name, _):
-    rules = aws("ec2").describe_security_group_rules(SecurityGroupRuleIds=[name])
+    # By a filter, which finds none where the rule went with its group: for AWS, too, it is removed.
+    named = {"Name": "security-group-rule-id", "Values": [name]}
+    rules = aws("ec2").describe_security_group_rules(Filters=[named])
     for rule in rules["SecurityGroupRules"]:
         aws("ec2").revoke_security_group_ingress(
             GroupId=rule["GroupId"], SecurityGroupRuleIds=[name]

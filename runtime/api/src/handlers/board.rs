@@ -52,13 +52,13 @@ pub(crate) struct Board {
     /// The rule of its gravest open condition.
     rule: Vec<Option<usize>>,
     /// Its open conditions by their priority.
-    high: Vec<usize>,
-    medium: Vec<usize>,
-    low: Vec<usize>,
+    high: Vec<u64>,
+    medium: Vec<u64>,
+    low: Vec<u64>,
     /// Of these: acknowledged, silenced, and old because it is silent.
-    acknowledged: Vec<usize>,
-    silenced: Vec<usize>,
-    stale: Vec<usize>,
+    acknowledged: Vec<u64>,
+    silenced: Vec<u64>,
+    stale: Vec<u64>,
     /// Nothing comes from it.
     is_silent: Vec<bool>,
     /// The procedure that is under way.
@@ -115,9 +115,9 @@ mod tests {
     use theatre_schemas::records::Priority;
 
     use super::*;
-    use crate::standing::Open;
+    use crate::model::OpenConditions;
 
-    fn robot(id: &str, facility: Option<&str>, open: Open) -> Standing {
+    fn robot(id: &str, facility: Option<&str>, open: OpenConditions) -> Standing {
         Standing {
             robot_id: id.to_owned(),
             status: "operational".to_owned(),
@@ -139,15 +139,15 @@ mod tests {
 
     #[test]
     fn each_column_has_a_value_of_each_robot_and_names_stand_there_once() {
-        let hot = Open {
+        let hot = OpenConditions {
             high: 2,
-            ..Open::default()
+            ..OpenConditions::default()
         };
         let robots = [
-            robot("a", Some("F"), Open::default()),
+            robot("a", Some("F"), OpenConditions::default()),
             robot("b", Some("G"), hot),
-            robot("c", Some("F"), Open::default()),
-            robot("d", None, Open::default()),
+            robot("c", Some("F"), OpenConditions::default()),
+            robot("d", None, OpenConditions::default()),
         ];
         let board = board(robots.into_iter(), Time(12_000_000));
         assert_eq!(board.facilities, ["F", "G"]);

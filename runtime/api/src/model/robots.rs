@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::processor::{ConditionView, ProcedureView};
+use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
 use theatre_schemas::records::{Priority, ProcedureState};
 
 use super::{Condition, Outcome, Time};
@@ -64,7 +64,7 @@ pub(crate) struct Robot {
 }
 
 /// How many conditions are open, by priority.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct OpenConditions {
     /// Of high priority.
     pub(crate) high: u64,
@@ -72,6 +72,14 @@ pub(crate) struct OpenConditions {
     pub(crate) medium: u64,
     /// Of low priority.
     pub(crate) low: u64,
+}
+
+/// The procedure on a robot that is under way; of several, the one that was last written about.
+pub(crate) fn under_way(view: &ProcessorView) -> Option<String> {
+    let mut procedures: Vec<_> = view.procedures.iter().collect();
+    procedures.retain(|procedure| matches!(procedure.status.as_str(), "under way" | "paused"));
+    let last = procedures.into_iter().max_by_key(|it| it.heard_at)?;
+    Some(last.procedure_id.clone())
 }
 
 impl From<Saved<'_>> for Robot {
@@ -84,10 +92,6 @@ impl From<Saved<'_>> for Robot {
             let of_priority = conditions.iter().filter(|open| open.priority == priority);
             of_priority.count() as u64
         };
-        let under_way = view
-            .procedures
-            .iter()
-            .filter(|procedure| matches!(procedure.status.as_str(), "under way" | "paused"));
         let record = &view.record;
         Self {
             robot_id: view.robot_id.clone(),
@@ -115,9 +119,7 @@ impl From<Saved<'_>> for Robot {
                 low: open(Priority::Low),
             },
             conditions,
-            procedure_id: under_way
-                .max_by_key(|procedure| procedure.heard_at)
-                .map(|procedure| procedure.procedure_id.clone()),
+            procedure_id: under_way(view),
             procedures: view.procedures.len() as u64,
         }
     }

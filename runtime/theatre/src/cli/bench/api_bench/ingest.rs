@@ -34,20 +34,22 @@ pub(super) fn measure(records: u64) -> Result<Value, Failure> {
     };
     config.api.listen = Some("127.0.0.1:0".to_owned());
     let dir = DataDir::created(&scratch.0.join("data"))?;
-    let registry = Arc::new(adapters::registry(&config)?);
+    let params = Arc::new(adapters::params(&config, [0; 32])?);
     let adapters = Adapters::new(&config, &dir, Access::Write)?;
     let ports = ApiPorts {
         log: adapters.log()?,
         store: adapters.store()?,
         access: adapters.access()?,
         reports: None,
+        lake: None,
+        letters: None,
     };
-    let topics = api::topics(&config, &registry);
+    let topics = api::topics(&config, &params.registry);
     let mut topics: Vec<String> = topics.into_values().collect();
     topics.sort_unstable();
     topics.dedup();
     ports.log.ensure_topics(&topics, config.partitions)?;
-    let server = api::start(&config, registry, ports, Some(Role::Operator))?;
+    let server = api::start(&config, params, ports, Some(Role::Operator))?;
     let address = server.address.to_string();
     let events = send(&address, EVENTS, records, event)?;
     let telemetry = send(&address, TELEMETRY, records, |to, number| {
