@@ -707,6 +707,9 @@ impl CheckpointStore for GatedStore {
         let (epoch, export) = (self.epoch(partition, epoch)?, export.clone());
         self.commit_late(move |store| store.commit_export(partition, epoch, &export))
     }
+    fn row_count(&self, kind: OutputKind) -> Result<u64> {
+        self.look(|| self.inner.row_count(kind))
+    }
     fn commit_rows(&self, partition: Partition, epoch: Epoch, batch: &TableBatch) -> Result<()> {
         let (epoch, batch) = (self.epoch(partition, epoch)?, batch.clone());
         self.commit_late(move |store| store.commit_rows(partition, epoch, &batch))

@@ -751,6 +751,10 @@ impl CheckpointStore for MemoryStore {
         })?
     }
 
+    fn row_count(&self, kind: OutputKind) -> Result<u64> {
+        Ok(self.rows(kind).len() as u64)
+    }
+
     fn commit_rows(&self, partition: Partition, epoch: Epoch, batch: &TableBatch) -> Result<()> {
         self.fenced(partition, epoch, |state| {
             let cursors = &mut state.status.cursors;
