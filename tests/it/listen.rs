@@ -310,7 +310,7 @@ fn steps_and_how_robots_stand_are_heard_too_each_filter_says_of_what() -> Result
     ensure!(
         seen.iter().any(|(kind, said)| kind == "procedure"
             && said["procedure_id"] == "case-1"
-            && said["status"] == "under way"),
+            && said["status"] == "under_way"),
         "{seen:?}"
     );
     send(&served, secret, "r1", 1, 65.0)?;
