@@ -121,6 +121,7 @@ function card(robot, index, before) {
   const worst = priorityOf(robot);
   const marks = [[robot.stale, "old: the robot is silent"], [robot.acknowledged, "acknowledged"], [robot.silenced, "silenced"]]
     .filter(([count]) => count > 0).map(([count, name]) => `${count} ${name}`).join(", ");
+  const rules = `${robot.rule || ""}${many > 1 ? ` and ${many - 1} more` : ""}`;
   const place = [robot.facility, robot.status === "operational" ? null : robot.status].filter(Boolean).join(", ");
   const latest = robot.procedure ? `in ${robot.procedure}` : robot.heardAt !== null ? `latest record ${ago(robot.heardAt)}` : "";
   const is = JSON.stringify([index, list.rows.length, index === list.active, robot, latest]);
@@ -133,7 +134,7 @@ function card(robot, index, before) {
   link.tabIndex = index === list.active ? 0 : -1;
   link.replaceChildren(...[
     el("b", { title: robot.id }, robot.id),
-    worst ? el("span", {}, badge(worst), ` ${robot.rule || ""}${many > 1 ? ` and ${many - 1} more` : ""}`) : el("span", {}, "✓ nothing open"),
+    worst ? el("span", { title: rules }, badge(worst), ` ${rules}`) : el("span", {}, "✓ nothing open"),
     marks ? el("span", { title: marks }, marks) : null,
     place ? el("span", { title: place }, place) : null,
     latest ? el("span", {}, latest) : null,

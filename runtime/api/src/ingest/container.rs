@@ -12,7 +12,7 @@ const MAGIC: &[u8] = b"Obj\x01";
 /// Bytes that stand behind each block.
 const SYNC: usize = 16;
 /// What a record takes in memory beside its bytes.
-const RECORD: usize = 128;
+const RECORD: usize = 256;
 /// A packed block that asks for a longer window than two to the power of this is refused: the window
 /// is in memory.
 const WINDOW_LOG: u32 = 24;
