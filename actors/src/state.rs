@@ -51,7 +51,13 @@ pub trait Stored: Sized {
     /// The version that is written now; every version from 1 on is read.
     const VERSION: u8;
 
-    /// The value in the shape of [`Self::VERSION`].
+    /// The version that this value is written in: a lower one where its shape holds all of the
+    /// value, so that processes which were not upgraded yet, or went back, can read it.
+    fn version(&self) -> u8 {
+        Self::VERSION
+    }
+
+    /// The value in the shape of its version.
     fn body(&self) -> impl Serialize;
 
     /// The value from a body of any version that was ever written.
@@ -101,9 +107,9 @@ impl Body<'_> {
     }
 }
 
-/// Encodes a value in the version of its type.
+/// Encodes a value in its version.
 pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
-    postcard::to_extend(&value.body(), vec![T::VERSION])
+    postcard::to_extend(&value.body(), vec![value.version()])
         .expect("writing to memory cannot fail, and every map's length is known")
 }
 
@@ -162,8 +168,8 @@ impl Stored for DeadRow {
     }
 }
 
-/// A lake file as version 1 had it, of which no rows could be erased.
-#[derive(Deserialize)]
+/// A lake file as version 1 has it, of which no rows are erased.
+#[derive(Serialize, Deserialize)]
 struct UnerasedFile {
     path: String,
     upload: String,
@@ -174,12 +180,41 @@ struct UnerasedFile {
     event_time_max: i64,
 }
 
+/// A lake file in the shape of its version.
+struct FileBody<'a>(&'a LakeFile);
+
+impl Serialize for FileBody<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let file = self.0;
+        if file.version() > 1 {
+            return file.serialize(to);
+        }
+        let unerased = UnerasedFile {
+            path: file.path.clone(),
+            upload: file.upload.clone(),
+            dataset: file.dataset.clone(),
+            rows: file.rows,
+            bytes: file.bytes,
+            event_time_min: file.event_time_min,
+            event_time_max: file.event_time_max,
+        };
+        unerased.serialize(to)
+    }
+}
+
 impl Stored for LakeFile {
     const NAME: &'static str = "lake file";
     const VERSION: u8 = 2;
 
+    fn version(&self) -> u8 {
+        match self.erased.is_empty() && self.erasing.is_empty() {
+            true => 1,
+            false => 2,
+        }
+    }
+
     fn body(&self) -> impl Serialize {
-        self
+        FileBody(self)
     }
 
     fn read(body: Body<'_>) -> Result<Self, StateError> {
