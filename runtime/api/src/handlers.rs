@@ -104,5 +104,6 @@ pub(crate) async fn me(caller: Known, state: Shared) -> web::Json<Me> {
         facilities: facilities.map(str::to_owned).collect(),
         anonymous: anonymous.map(|role| role.as_str().to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        as_of: state.parts.clock.now().into(),
     })
 }

@@ -22,6 +22,8 @@ pub(crate) struct Me {
     pub(crate) anonymous: Option<String>,
     /// Version of this process.
     pub(crate) version: String,
+    /// When this was so, by the clock of this process.
+    pub(crate) as_of: Time,
 }
 
 /// Where partitions and files stand.
