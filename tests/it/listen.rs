@@ -93,9 +93,9 @@ fn a_listener_that_does_not_read_is_sent_the_reason_and_goes_on_without_a_hole()
     let mut slow = ask_for_events("", address, Some(secret), Some("-"))?;
     let mut quick = Events::listen_to("", address, Some(secret), Some("-"))?;
     let (mut heard, mut text) = (Heard::new(), String::new());
+    let many = AtomicUsize::new(0);
     std::thread::scope(|threads| -> Result<()> {
         // The other one is not held up: it receives all while the first one reads nothing.
-        let many = AtomicUsize::new(0);
         let listening = threads.spawn(|| -> Result<()> {
             while heard.len() < ROBOTS {
                 let (kind, said) = quick.next_event()?;
