@@ -255,8 +255,8 @@ def by_hand(made):
 
 
 def interface(made):
-    """The HTTP interface answers, and appends what is sent to it: a record, a silence, and a
-    change of a rule."""
+    """The HTTP interface answers, from the lake, too, and appends what is sent to it: a record, a
+    silence, and a change of a rule."""
     words = ["token", "create", "--role", "admin", "--name", "try", "--output", "json"]
     secret = json.loads(made.does("job", *words).stdout)[0]["secret"]
     task, given = made.task("api", "api")
@@ -278,6 +278,9 @@ def interface(made):
         event = {"event_id": "e-1", "event_type": "started", "event_time": 1_767_225_600_000_000}
         asked("datasets/robot_events/records", [{"robot_id": "robot-0001", **event}])
         asked("silences", {"robot": "robot-0001", "for": "1h", "reason": "it is being cleaned"})
+        between = "from=2026-01-01T00:00:00Z&to=2026-01-01T00:05:00Z"
+        rows = asked(f"robots/robot-0001/telemetry?{between}")["items"]
+        must(rows, "no row of telemetry is read from the lake")
         rule = asked("rules")["items"][0]["id"]
         asked(f"rules/{rule}/disable", {"comment": "it is tried out"})
 
