@@ -20,7 +20,7 @@ use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure, Output};
 
 /// What an erasure does not reach, in words.
-const NOT_REACHED: &str = "not reached: the event log and its topics (their own retention), the store's states and outputs, dead letters (theatre dlq purge), \
+const NOT_REACHED: &str = "not reached: the event log and its topics (their own retention), the store's states, outputs and tables, dead letters (theatre dlq purge), \
 backups, and earlier versions of objects in a bucket that keeps them";
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
