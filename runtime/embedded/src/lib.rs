@@ -22,6 +22,9 @@ use theatre_actors::ports::Error;
 /// How long one process waits for another's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So many others may open a new file at the same moment.
+const OPENED_BESIDE: usize = 50;
+
 /// SQLite's own page size, bytes.
 const PAGE_BYTES: u32 = 4096;
 
@@ -44,7 +47,7 @@ fn open_paged(
     let configure = || -> rusqlite::Result<()> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "page_size", page_bytes)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
+        keep_a_write_ahead_log(&connection)?;
         connection.pragma_update(None, "synchronous", "full")?;
         let pages = CHECKPOINT_BYTES / page_bytes;
         connection.pragma_update(None, "wal_autocheckpoint", pages)?;
@@ -53,6 +56,21 @@ fn open_paged(
     };
     configure().map_err(|error| cannot_open(path, what, &error))?;
     Ok(connection)
+}
+
+/// Has the file keep a write-ahead log. SQLite refuses that at once, without waiting, where another
+/// connection is doing the same to a file that is new.
+fn keep_a_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..OPENED_BESIDE {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            // This waits until the other one is done.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+            }
+            done => return done,
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "wal")
 }
 
 /// Opens a file that another process may be writing, for reading only.
@@ -167,6 +185,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_file_is_opened_by_many_at_the_same_moment() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("new");
+            let schema = "CREATE TABLE IF NOT EXISTS t (a INTEGER)";
+            std::thread::scope(|threads| {
+                let opened = [(); 8].map(|()| threads.spawn(|| open(&path, "file", schema)));
+                for connection in opened {
+                    connection.join().unwrap().unwrap();
+                }
+            });
+        }
+    }
 
     #[test]
     fn only_what_may_pass_is_said_to_be_unavailable() {

@@ -167,6 +167,7 @@ mod tests {
     #[test]
     fn history_is_erased_only_where_it_is_named() {
         let measured = [
+            "fleet_telemetry",
             "robot_telemetry",
             "robot_events",
             "alert_actions",
