@@ -27,11 +27,16 @@ const ROUTES = [
   [/^rules$/, views.rules, "rules"],
 ];
 
+/// A part of the address; one that is written wrongly stays as it is, and names nothing.
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
+}
+
 function here() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   for (const [pattern, view, section] of ROUTES) {
     const match = pattern.exec(path || "fleet");
-    if (match) return { view, section, id: match[1] && decodeURIComponent(match[1]), query: new URLSearchParams(query) };
+    if (match) return { view, section, id: match[1] && decoded(match[1]), query: new URLSearchParams(query) };
   }
   return { view: fleet, section: "fleet", query: new URLSearchParams() };
 }
@@ -57,7 +62,8 @@ async function show(moved) {
       document.title = `${place.id || place.view.title} – Theatre`;
     }
     shown = Date.now();
-    state("live");
+    // What was drawn anew of what is there may not have been asked for.
+    if (!isDrawn) state("live");
   } catch (problem) {
     if (problem.status === 401) askForToken(problem.message);
     else if (problem.status) {

@@ -271,6 +271,7 @@ addEventListener("scroll", () => {
 export const fleet = {
   title: "Fleet",
   async show(_id, query) {
+    askedAt = null;
     await look();
     wanted = Object.fromEntries(Object.keys(FILTERS).map((name) => [name, query.get(name) || ""]));
     const elements = build();

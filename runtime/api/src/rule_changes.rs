@@ -89,23 +89,12 @@ pub enum Fault {
 pub fn append(
     changes: &[RuleChange],
     way: &Way<'_>,
-    who: (&str, Option<String>),
-) -> Result<(), Fault> {
-    append_after(changes, way, who, None)
-}
-
-/// The same, with the rules that hold until then: the audit trail tells what each change changes.
-///
-/// # Errors
-/// As [`append`].
-pub fn append_after(
-    changes: &[RuleChange],
-    way: &Way<'_>,
     (who, from): (&str, Option<String>),
-    standing: Option<&StandingRules>,
 ) -> Result<(), Fault> {
     let mut turn = Turn::take(way, changes)?;
-    check_versions(changes, way)?;
+    // What was appended a moment ago is known for certain only while the turn is held.
+    let mut standing = way.rules.foreseen()?;
+    check_versions(changes, &standing)?;
     for change in changes {
         way.access.note(&AuditEntry {
             at: LogTime(change.at),
@@ -113,22 +102,18 @@ pub fn append_after(
             from: from.clone(),
             action: format!("rule.{}", change.kind.as_str()),
             target: change.rule_id.clone(),
-            before: standing.and_then(|standing| before(change, standing)),
+            before: before(change, &standing),
             after: Some(Value::Object(fields(change)).to_string()),
         })?;
         turn.append(change)?;
+        standing.meet(change.clone());
     }
     Ok(())
 }
 
 /// One version of a rule has one content. Who made a change has checked that against what a partition
-/// had saved; what was appended since then is known for certain only while the turn is held.
-fn check_versions(changes: &[RuleChange], way: &Way<'_>) -> Result<(), Fault> {
-    let puts = |change: &RuleChange| matches!(change.kind, ChangeKind::Put | ChangeKind::Approve);
-    if !changes.iter().any(puts) {
-        return Ok(());
-    }
-    let standing = way.rules.foreseen()?;
+/// had saved, which others may have changed since.
+fn check_versions(changes: &[RuleChange], standing: &StandingRules) -> Result<(), Fault> {
     for change in changes {
         // One that was interrupted is appended again.
         let mut known = standing.changes().iter();

@@ -408,10 +408,7 @@ impl CheckpointStore for EmbeddedStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredOutput>> {
-        let sql = format!(
-            "SELECT {} FROM fact WHERE partition = ?1 AND sequence > ?2 AND kind = ?3 ORDER BY sequence LIMIT ?4",
-            outputs::COLUMNS
-        );
+        let sql = outputs::of_kind_after(kind);
         self.query(
             &sql,
             params![partition, after as i64, kind.code(), limit as i64],

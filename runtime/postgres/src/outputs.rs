@@ -90,7 +90,7 @@ pub(super) async fn processors_named(
     partition: Partition,
     names: &[&str],
 ) -> Attempt<Vec<StoredProcessor>> {
-    let sql = "SELECT name, save_number, positions, state FROM family WHERE partition = $1 AND name = ANY($2)";
+    let sql = "SELECT name, save_number, positions, state, saved_at FROM family WHERE partition = $1 AND name = ANY($2)";
     let names: Vec<String> = names.iter().map(|name| stored(name).into_owned()).collect();
     let found: Vec<ProcessorRow> = sqlx::query_as(sql)
         .bind(partition as i32)
@@ -141,7 +141,15 @@ pub(super) async fn outputs_of_kind_after(
     after: u64,
     limit: usize,
 ) -> Attempt<Vec<StoredOutput>> {
-    let sql = "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $3 ORDER BY sequence LIMIT $4";
+    // The index of those that are no windows is used where the question says that it is of such.
+    let sql = match kind {
+        OutputKind::Window => {
+            "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $3 ORDER BY sequence LIMIT $4"
+        }
+        _ => {
+            "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $3 AND kind <> 1 ORDER BY sequence LIMIT $4"
+        }
+    };
     let query = sqlx::query(sql)
         .bind(partition as i32)
         .bind(after as i64)

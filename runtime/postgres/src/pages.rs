@@ -155,7 +155,10 @@ impl PageStore for PostgresStore {
                            ORDER BY dead.sequence DESC LIMIT $3
                        ) AS letter ORDER BY letter.sequence DESC, letter.partition LIMIT $3";
             let (sequence, partition) = match after {
-                Some((sequence, partition)) => (sequence as i64, partition as i32),
+                Some((sequence, partition)) => {
+                    let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
+                    (sequence, partition as i32)
+                }
                 None => (i64::MAX, -1),
             };
             let found: Vec<DeadRow> = sqlx::query_as(sql)

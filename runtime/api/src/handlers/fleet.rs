@@ -3,6 +3,7 @@
 use actix_web::web::{Json, Path, Query};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use theatre_actors::time::LogTime;
 use theatre_schemas::records::Priority;
 
 use super::outputs::given;
@@ -49,8 +50,10 @@ pub(crate) async fn robots(
         query.facility, query.model, query.status, query.priority
     );
     let after = query.after.as_deref();
-    let after: Option<String> = after.map(|text| cursor::open(&list, text)).transpose()?;
+    let after: Option<(i64, String)> = after.map(|text| cursor::open(&list, text)).transpose()?;
     let fleet = fleet_of(&state).await?;
+    // What changes while pages are read comes with the next question for changes.
+    let as_of = after.as_ref().map_or(fleet.as_of.0, |(first, _)| *first);
     let is = |wanted: &Option<String>, known: Option<&str>| {
         wanted.is_none() || wanted.as_deref() == known
     };
@@ -58,7 +61,9 @@ pub(crate) async fn robots(
         let view = saved.view;
         let open = |priority| view.conditions.iter().any(|open| open.priority == priority);
         let record = &view.record;
-        after.as_ref().is_none_or(|after| view.robot_id > *after)
+        after
+            .as_ref()
+            .is_none_or(|(_, after)| view.robot_id > *after)
             && caller.may(&view.robot_id)
             && query.priority.is_none_or(open)
             && is(&query.facility, record.facility_id.as_deref())
@@ -70,12 +75,13 @@ pub(crate) async fn robots(
     let mut items: Vec<Robot> = found.map(Robot::from).collect();
     let next = (items.len() > limit).then(|| {
         items.truncate(limit);
-        items.last().map(|last| cursor::seal(&list, &last.robot_id))
+        let last = items.last()?;
+        Some(cursor::seal(&list, &(as_of, &last.robot_id)))
     });
     Ok(Json(Page {
         items,
         next: next.flatten(),
-        as_of: fleet.as_of.into(),
+        as_of: LogTime(as_of).into(),
     }))
 }
 

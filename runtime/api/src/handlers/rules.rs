@@ -139,8 +139,7 @@ async fn change(
                 patience: rule_changes::PATIENCE,
             };
             let who = (&*caller.id, from.clone());
-            let before = standing(parts)?;
-            rule_changes::append_after(std::slice::from_ref(change), &way, who, Some(&before))?;
+            rule_changes::append(std::slice::from_ref(change), &way, who)?;
             Ok(ChangeAccepted {
                 change_id: change.change_id.clone(),
                 rule_id: change.rule_id.clone(),

@@ -87,8 +87,9 @@ impl<'a> Container<'a> {
             "deflate" => Codec::Deflate,
             "zstandard" => Codec::Zstandard,
             other => {
+                let begin: String = other.chars().take(40).collect();
                 return Err(Problem::bad(format!(
-                    "the container's codec '{other}': null, deflate and zstandard are known"
+                    "the container's codec '{begin}': null, deflate and zstandard are known"
                 )));
             }
         };
@@ -120,6 +121,12 @@ impl<'a> Container<'a> {
         }
         let block = self.unpack(packed)?;
         self.room = self.room.checked_sub(block.len()).ok_or_else(too_long)?;
+        // A record has a byte at least: it names its robot.
+        if count > block.len() as u64 {
+            return Err(Problem::bad(
+                "a block of the container says that it has more records than bytes",
+            ));
+        }
         Ok(Some((count, block)))
     }
 

@@ -11,6 +11,18 @@ use super::{WHAT, decode, fault, unknown};
 pub(super) const COLUMNS: &str =
     "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
 
+/// Outputs of a kind in a partition after another, in order. The index of those that are no windows
+/// is used where the question says that it is of such.
+pub(super) fn of_kind_after(kind: OutputKind) -> String {
+    let beside = match kind {
+        OutputKind::Window => "",
+        _ => " AND kind <> 1",
+    };
+    format!(
+        "SELECT {COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 AND kind = ?3{beside} ORDER BY sequence LIMIT ?4"
+    )
+}
+
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<StoredOutput> {
     let kind = OutputKind::from_code(row.get(3)?).map_err(unknown)?;
     Ok(StoredOutput {

@@ -198,7 +198,8 @@ impl PageStore for EmbeddedStore {
         let mut found = Vec::new();
         for partition in partitions {
             let up_to = after.map_or(i64::MAX, |(sequence, last)| {
-                sequence as i64 - i64::from(partition <= last)
+                let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
+                sequence.saturating_sub(i64::from(partition <= last))
             });
             let values = params![partition, up_to, limit as i64];
             found.extend(self.query(sql, values, outputs::read_dead)?);
@@ -253,5 +254,17 @@ mod tests {
                 "{sql}: {plan:?}"
             );
         }
+        let sql = outputs::of_kind_after(OutputKind::Procedure);
+        let plan = store
+            .query(
+                &format!("EXPLAIN QUERY PLAN {sql}"),
+                params![0, 5, OutputKind::Procedure.code(), 10],
+                |row| row.get::<_, String>(3),
+            )
+            .unwrap();
+        assert!(
+            plan.len() == 1 && plan[0].contains("fact_heard"),
+            "{sql}: {plan:?}"
+        );
     }
 }

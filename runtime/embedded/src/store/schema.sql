@@ -66,6 +66,7 @@ CREATE INDEX IF NOT EXISTS fact_robot ON fact (robot_id, kind, event_time);
 -- Lists by pages, without windows, of which there are far more (kind 1).
 CREATE INDEX IF NOT EXISTS fact_latest ON fact (kind, event_time, id, revision) WHERE kind <> 1;
 CREATE INDEX IF NOT EXISTS fact_subject ON fact (kind, subject, event_time, id, revision) WHERE kind <> 1;
+CREATE INDEX IF NOT EXISTS fact_heard ON fact (partition, kind, sequence) WHERE kind <> 1;
 CREATE INDEX IF NOT EXISTS fact_committed ON fact (kind, committed_at, id, revision) WHERE kind <> 1;
 
 CREATE TABLE IF NOT EXISTS dead (

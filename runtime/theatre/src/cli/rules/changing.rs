@@ -149,8 +149,7 @@ impl Desk {
             partitions: config.partitions,
             patience: rule_changes::PATIENCE,
         };
-        let before = standing(&self.place)?;
-        rule_changes::append_after(changes, &way, (WHO, None), Some(&before))?;
+        rule_changes::append(changes, &way, (WHO, None))?;
         let ids = changes.iter().map(|change| change.change_id.clone());
         Ok((ids.collect(), appender.counts()))
     }
