@@ -374,9 +374,11 @@ impl Component for PublisherComponent {
             if lake {
                 steps.push(self.complete());
             }
-            self.retention.step(false)?;
+            let expired = self.retention.step(false);
             let steps = steps.into_iter().collect::<Result<Vec<_>>>()?;
             self.note_outward(&before)?;
+            // Once all else is noted: what cannot be deleted yet holds nothing else up.
+            expired?;
             if steps.contains(&Step::Worked) {
                 return Ok(ON);
             }

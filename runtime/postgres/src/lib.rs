@@ -115,7 +115,7 @@ pub fn reader_hint(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Op
     io.block_on(async {
         let server = connect::Server::of(url, config).await?;
         let mut connection = server.connect().await?;
-        let hint = tables::migrate::reader_hint(&mut connection).await;
+        let hint = tables::migrate::reader_hint(&mut connection, &config.schema).await;
         hint.map_err(|failure| server.error(failure))
     })
 }

@@ -128,7 +128,9 @@ impl Tables {
         for sql in &self.deletes {
             let query = sqlx::query(AssertSqlSafe(sql.clone()))
                 .bind(Moment(before.0))
-                .bind(limited(limit));
+                .bind(limited(limit))
+                // Planned each time: a plan for any moment would read all rows.
+                .persistent(false);
             deleted += query.execute(&mut *connection).await?.rows_affected();
         }
         Ok(deleted)

@@ -7,12 +7,9 @@
 --: cleared_at: When it was cleared; null while it is open.
 --: priority: Priority now, as in IEC 60601-1-8.
 --: transitions: Transitions so far.
-WITH placed AS (
-    SELECT a.*, ROW_NUMBER() OVER (PARTITION BY a.condition_id ORDER BY a.revision DESC) AS place,
-        COUNT(*) OVER (PARTITION BY a.condition_id) AS transitions
-    FROM {schema}.maintenance_alerts a
-)
 SELECT condition_id, robot_id, procedure_id, rule_id, rule_version, transition <> @symbol(Transition, cleared) AS is_open, transition, revision, priority,
     raised_at, event_time AS changed_at, CASE WHEN transition = @symbol(Transition, cleared) THEN event_time END AS cleared_at, value, "limit", signal, unit,
-    message, subject, reason, acknowledged_by, acknowledged_at, assignee, silenced_until, escalation, is_latched, is_flapping, transitions
-FROM placed WHERE place = 1
+    message, subject, reason, acknowledged_by, acknowledged_at, assignee, silenced_until, escalation, is_latched, is_flapping,
+    (SELECT COUNT(*) FROM {schema}.maintenance_alerts t WHERE t.condition_id = a.condition_id) AS transitions
+FROM {schema}.maintenance_alerts a
+WHERE NOT EXISTS (SELECT 1 FROM {schema}.maintenance_alerts l WHERE l.condition_id = a.condition_id AND l.revision > a.revision)

@@ -159,7 +159,7 @@ fn threads_sleep_in_named_places_only() {
             why: "a component answers how long it waits, and the run loop sleeps",
             allowed: &[
                 (
-                    "runtime/api/src/events.rs",
+                    "runtime/api/src/events/listener.rs",
                     "a connection looks for news now and then",
                 ),
                 (

@@ -13,6 +13,9 @@ use super::{Erasing, Line, Target};
 /// So often files are looked at again because others were loaded meanwhile.
 const LOOKS_MAX: usize = 5;
 
+/// Files that one transaction revises: one that is killed in between goes on with the others.
+const REVISED_AT_ONCE: usize = 2_000;
+
 type Hold<'a> = &'a mut dyn FnMut() -> Result<()>;
 type Progress<'a> = &'a mut dyn FnMut(&Line);
 
@@ -119,7 +122,14 @@ impl<'a> Work<'a> {
             left: Vec::new(),
         };
         let (mut unloaded, mut registered, mut loads) = (0, 0, BTreeSet::new());
-        for file in self.files()? {
+        let files = self.files()?;
+        if !self.erasing.dry_run {
+            // What an earlier attempt has noted is noted as done with this one: the warehouse is to
+            // be without those rows by then, too.
+            let erasing = files.iter().flat_map(|file| &file.file.erasing);
+            self.rows.include(erasing.map(|rows| &rows.by));
+        }
+        for file in files {
             if file.stage == FileStage::Loaded {
                 loads.insert(file.batch.clone());
             }
@@ -190,9 +200,9 @@ impl<'a> Work<'a> {
         let (known, new): (Vec<_>, Vec<_>) = begun
             .into_iter()
             .partition(|revision| revision.seen.file == revision.file);
-        if !new.is_empty() {
+        for part in new.chunks(REVISED_AT_ONCE) {
             (self.hold)()?;
-            self.erasing.ports.store.revise_files(&new)?;
+            self.erasing.ports.store.revise_files(part)?;
         }
         let as_revised = |revision: FileRevision| RegisteredFile {
             file: revision.file,
@@ -267,7 +277,10 @@ impl<'a> Work<'a> {
             Some(FileRevision { seen, file })
         };
         let revisions: Vec<FileRevision> = files.into_iter().filter_map(revision).collect();
-        self.erasing.ports.store.revise_files(&revisions)
+        for part in revisions.chunks(REVISED_AT_ONCE) {
+            self.erasing.ports.store.revise_files(part)?;
+        }
+        Ok(())
     }
 }
 

@@ -49,7 +49,8 @@ const CHECKS: [(&str, &str, &str); 12] = [
     ("robot_windows", "window_size_us", "window_size_us > 0"),
 ];
 
-/// Indexes beside those of the keys: table, and columns as they stand in the statement.
+/// Indexes beside those of the keys: table, and columns as they stand in the statement. Of texts
+/// that may be of any length their beginning: an entry that is too long would refuse the row.
 const INDEXES: [(&str, &str); 19] = [
     ("maintenance_alerts", "condition_id, revision"),
     ("maintenance_alerts", "robot_id, event_time"),
@@ -64,10 +65,10 @@ const INDEXES: [(&str, &str); 19] = [
     ("procedure_phases", "procedure_id"),
     ("procedure_phases", "leg_id, phase_index"),
     ("maintenance_records", "robot_id, reported_at"),
-    ("maintenance_records", "condition_id"),
-    ("robot_versions", "facility_id"),
+    ("maintenance_records", "left(condition_id, 512)"),
+    ("robot_versions", "left(facility_id, 512)"),
     ("instruments", "robot_id"),
-    ("instruments", "tool_serial"),
+    ("instruments", "left(tool_serial, 512)"),
     ("components", "robot_id"),
     ("robot_sessions", "robot_id, began_at"),
 ];

@@ -124,13 +124,28 @@ fn grants(schema: &str) -> String {
 }
 
 /// What an administrator has to run before people can read, where the reader role is missing.
-pub(crate) async fn reader_hint(connection: &mut PgConnection) -> Attempt<Option<String>> {
+pub(crate) async fn reader_hint(
+    connection: &mut PgConnection,
+    schema: &str,
+) -> Attempt<Option<String>> {
     let sql = "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)";
     let is_there: bool = sqlx::query_scalar(sql)
         .bind(READER)
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
-    Ok((!is_there).then(|| {
+    if is_there {
+        let may_use: bool = sqlx::query_scalar("SELECT has_schema_privilege($1, $2, 'USAGE')")
+            .bind(READER)
+            .bind(schema)
+            .fetch_one(connection)
+            .await?;
+        return Ok((!may_use).then(|| {
+            format!(
+                "the role {READER} may not use the schema, which is another user's: have its owner run GRANT USAGE ON SCHEMA \"{schema}\" TO {READER}"
+            )
+        }));
+    }
+    Ok(Some({
         format!(
             "the role {READER} is not there, and this user may not make it: have an administrator run CREATE ROLE {READER} NOLOGIN; and repeat theatre migrate, which grants it the tables"
         )

@@ -127,88 +127,72 @@ impl ApiBench {
     }
 }
 
+/// What the table has: the name of a figure, where it stands in the report, and its unit.
+const FIGURES: [(&str, &str, &str); 20] = [
+    ("pages, p50", "/pages/p50_ms", "ms"),
+    ("pages, p99", PAGES_P99, "ms"),
+    ("pages, longest", "/pages/max_ms", "ms"),
+    ("pages", "/pages/per_s", "a second"),
+    ("pages, CPU of the service", "/pages/cpu_cores", "cores"),
+    ("listeners", "/streams/listeners", ""),
+    ("events", "/streams/events", ""),
+    ("an event to a listener, p50", "/streams/p50_ms", "ms"),
+    ("an event to a listener, p99", "/streams/p99_ms", "ms"),
+    ("an event to a listener, longest", "/streams/max_ms", "ms"),
+    ("events missing", "/streams/missing", ""),
+    ("events doubled", "/streams/doubled", ""),
+    ("streams, CPU of the service", "/streams/cpu_cores", "cores"),
+    (
+        "memory before listeners",
+        "/memory/before_listeners_mib",
+        "MiB",
+    ),
+    (
+        "memory after listeners",
+        "/memory/after_listeners_mib",
+        "MiB",
+    ),
+    ("memory, most", "/memory/peak_mib", "MiB"),
+    (
+        "ingest of robot_events, a CPU second",
+        INGEST[0],
+        "records/s",
+    ),
+    (
+        "the same by the clock",
+        "/ingest/robot_events/records_per_s",
+        "records/s",
+    ),
+    ("ingest of 13 signals, a CPU second", INGEST[1], "records/s"),
+    (
+        "the same by the clock",
+        "/ingest/telemetry/records_per_s",
+        "records/s",
+    ),
+];
+const PAGES_P99: &str = "/pages/p99_ms";
+const INGEST: [&str; 2] = [
+    "/ingest/robot_events/records_per_cpu_s",
+    "/ingest/telemetry/records_per_cpu_s",
+];
+
 fn table(report: &Value) -> Result<(), Failure> {
-    let figure = |path: &str| {
-        let found = report.pointer(path).and_then(Value::as_f64);
-        found.unwrap_or_default()
-    };
-    let least = |name, path: &str, goal| Goal {
-        goal: Some(goal),
-        is_least: true,
-        ..Goal::plain(name, figure(path), "records/s")
-    };
-    let goals = [
-        Goal::plain("pages, p50", figure("/pages/p50_ms"), "ms"),
-        Goal {
-            goal: Some(20.0),
-            ..Goal::plain("pages, p99", figure("/pages/p99_ms"), "ms")
-        },
-        Goal::plain("pages, longest", figure("/pages/max_ms"), "ms"),
-        Goal::plain("pages", figure("/pages/per_s"), "a second"),
-        Goal::plain(
-            "pages, CPU of the service",
-            figure("/pages/cpu_cores"),
-            "cores",
-        ),
-        Goal::plain("listeners", figure("/streams/listeners"), ""),
-        Goal::plain("events", figure("/streams/events"), ""),
-        Goal::plain(
-            "an event to a listener, p50",
-            figure("/streams/p50_ms"),
-            "ms",
-        ),
-        Goal::plain(
-            "an event to a listener, p99",
-            figure("/streams/p99_ms"),
-            "ms",
-        ),
-        Goal::plain(
-            "an event to a listener, longest",
-            figure("/streams/max_ms"),
-            "ms",
-        ),
-        Goal::plain(
-            "missing or doubled",
-            figure("/streams/missing") + figure("/streams/doubled"),
-            "",
-        ),
-        Goal::plain(
-            "streams, CPU of the service",
-            figure("/streams/cpu_cores"),
-            "cores",
-        ),
-        Goal::plain(
-            "memory before listeners",
-            figure("/memory/before_listeners_mib"),
-            "MiB",
-        ),
-        Goal::plain(
-            "memory after listeners",
-            figure("/memory/after_listeners_mib"),
-            "MiB",
-        ),
-        Goal::plain("memory, most", figure("/memory/peak_mib"), "MiB"),
-        least(
-            "ingest of robot_events, a CPU second",
-            "/ingest/robot_events/records_per_cpu_s",
-            150_000.0,
-        ),
-        Goal::plain(
-            "the same by the clock",
-            figure("/ingest/robot_events/records_per_s"),
-            "records/s",
-        ),
-        least(
-            "ingest of 13 signals, a CPU second",
-            "/ingest/telemetry/records_per_cpu_s",
-            150_000.0,
-        ),
-        Goal::plain(
-            "the same by the clock",
-            figure("/ingest/telemetry/records_per_s"),
-            "records/s",
-        ),
-    ];
+    let goals = FIGURES.map(|(name, path, unit)| {
+        let value = report.pointer(path).and_then(Value::as_f64);
+        let plain = Goal::plain(name, value.unwrap_or_default(), unit);
+        match path {
+            PAGES_P99 => Goal {
+                goal: Some(20.0),
+                ..plain
+            },
+            path if INGEST.contains(&path) => Goal {
+                goal: Some(150_000.0),
+                is_least: true,
+                ..plain
+            },
+            _ => plain,
+        }
+    });
     let lines: Vec<Vec<Value>> = goals
         .iter()
         .map(|goal| {
