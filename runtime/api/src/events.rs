@@ -10,6 +10,8 @@ mod event;
 mod feed;
 mod listener;
 mod position;
+#[cfg(test)]
+mod tests;
 
 use actix_web::http::header;
 use actix_web::web::Query;

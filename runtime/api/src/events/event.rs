@@ -8,7 +8,7 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{CheckpointStore, Result, StoredOutput, StoredProcessor};
 use theatre_actors::processor::ProcessorView;
-use theatre_actors::time::LogTime;
+use theatre_actors::time::{Clock, LogTime};
 use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use super::position::Place;
@@ -93,20 +93,24 @@ pub(super) struct Event {
     pub(super) after: Place,
     pub(super) kind: EventKind,
     pub(super) robot: String,
-    /// When it was read.
-    pub(super) read_at: LogTime,
     /// The position of the feed behind it, and the bytes for which it counts there.
     pub(super) id: Arc<str>,
     pub(super) kept: usize,
-    /// `None`: nothing, since the robot is not in the store any more. Not set: how the robot stands
-    /// was not looked at yet.
-    said: OnceLock<Option<Said>>,
+    /// What it says, and a moment after that was read of the store. `None`: nothing, since the robot is
+    /// not in the store any more. Not set: how the robot stands was not looked at yet.
+    said: OnceLock<(Option<Said>, LogTime)>,
 }
 
 impl Event {
     /// What it says, once that is known.
     pub(super) fn said(&self) -> Option<&Said> {
-        self.said.get()?.as_ref()
+        self.said.get()?.0.as_ref()
+    }
+
+    /// When what it says had been read, once that is known. Robots that are read from then on stand
+    /// where they stood for it, or have moved since.
+    pub(super) fn known_at(&self) -> Option<LogTime> {
+        self.said.get().map(|(_, at)| *at)
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -121,18 +125,18 @@ impl Event {
 
     /// Looks how the robot stands, where that is to be sent and was not looked at. It is as of now: at
     /// least as new as the output.
-    pub(super) fn settle(&self, store: &dyn CheckpointStore) -> Result<()> {
+    pub(super) fn settle(&self, store: &dyn CheckpointStore, clock: &dyn Clock) -> Result<()> {
         if self.is_settled() {
             return Ok(());
         }
         let said = robot(store, self.partition, &self.robot)?.map(|view| state(&view));
-        // Another one may have looked meanwhile.
-        drop(self.said.set(said));
+        // The time is asked behind it. Another one may have looked meanwhile.
+        drop(self.said.set((said, clock.now())));
         Ok(())
     }
 }
 
-/// What listeners hear of outputs of one partition.
+/// What listeners hear of outputs of one partition, which had been read at a moment.
 pub(super) fn heard(outputs: &[StoredOutput], read_at: LogTime) -> Vec<Event> {
     let moves = |kind| {
         matches!(
@@ -155,7 +159,6 @@ pub(super) fn heard(outputs: &[StoredOutput], read_at: LogTime) -> Vec<Event> {
             after,
             kind,
             robot: stored.output.robot_id.clone(),
-            read_at,
             id: Arc::default(),
             kept: 0,
             said,
@@ -166,7 +169,8 @@ pub(super) fn heard(outputs: &[StoredOutput], read_at: LogTime) -> Vec<Event> {
                 true => Place::part(stored.sequence, ITSELF),
                 false => whole,
             };
-            events.push(event(kind, ITSELF, after, OnceLock::from(Some(said))));
+            let said = OnceLock::from((Some(said), read_at));
+            events.push(event(kind, ITSELF, after, said));
         }
         if is_last {
             events.push(event(EventKind::Robot, ROBOT, whole, OnceLock::new()));
@@ -239,8 +243,17 @@ fn state(view: &ProcessorView) -> Said {
 #[cfg(test)]
 mod tests {
     use theatre_actors::outputs::{OutputEvent, alert};
+    use theatre_embedded::store::EmbeddedStore;
 
     use super::*;
+
+    struct At(i64);
+
+    impl Clock for At {
+        fn now(&self) -> LogTime {
+            LogTime(self.0)
+        }
+    }
 
     fn stored(sequence: u64, output: OutputEvent) -> StoredOutput {
         StoredOutput {
@@ -271,6 +284,26 @@ mod tests {
                 (robot, "a", part(3, 2), whole(3)),
             ]
         );
+    }
+
+    #[test]
+    fn how_a_robot_stands_is_known_from_when_it_was_looked_at_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(&folder.path().join("store")).unwrap();
+        store.ensure_layout(&["records".to_owned()], 1).unwrap();
+        let output = alert::output("a", &Alert::default());
+        let events = heard(&[stored(1, output)], LogTime(1));
+        let known = || -> Vec<Option<i64>> {
+            let known = events.iter().map(Event::known_at);
+            known.map(|at| at.map(|at| at.0)).collect()
+        };
+        assert_eq!(known(), [Some(1), None]);
+        for at in [9, 10] {
+            for event in &events {
+                event.settle(&store, &At(at)).unwrap();
+            }
+            assert_eq!(known(), [Some(1), Some(9)], "it is looked at once");
+        }
     }
 
     #[test]

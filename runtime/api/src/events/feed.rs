@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use theatre_actors::ports::{CheckpointStore, Result, StoredOutput};
-use theatre_actors::time::{Clock, LogTime};
+use theatre_actors::time::Clock;
 use tokio::sync::{Semaphore, watch};
 
 use super::event::{Event, OUTPUTS, heard};
@@ -161,12 +161,11 @@ impl Feed {
             }
             let mut after = self.kept().read.get(partition).sequence;
             loop {
-                let read_at = clock.now();
                 let outputs = store.outputs_after(partition, after, READ)?;
                 let Some(last) = outputs.last() else { break };
                 after = last.sequence;
                 let is_whole = outputs.len() < READ;
-                let events = self.heard(store, &outputs, read_at)?;
+                let events = self.heard(store, clock, &outputs)?;
                 self.keep(partition, after, events);
                 if is_whole {
                     break;
@@ -177,17 +176,17 @@ impl Feed {
         Ok(())
     }
 
-    /// What listeners hear of outputs, settled if anyone waits for it.
+    /// What listeners hear of outputs that were just read, settled if anyone waits for it.
     fn heard(
         &self,
         store: &dyn CheckpointStore,
+        clock: &dyn Clock,
         outputs: &[StoredOutput],
-        read_at: LogTime,
     ) -> Result<Vec<Event>> {
-        let events = heard(outputs, read_at);
+        let events = heard(outputs, clock.now());
         if self.of_robots.load(Ordering::Acquire) > 0 {
             for event in &events {
-                event.settle(store)?;
+                event.settle(store, clock)?;
             }
         }
         Ok(events)
@@ -301,7 +300,6 @@ fn from_store_by(
     let (mut taken, mut moved, mut bytes) = (Taken::default(), at.clone(), 0);
     for partition in 0..partitions {
         let from = at.get(partition);
-        let read_at = clock.now();
         // Asked before the outputs: what is committed meanwhile comes the next time.
         let mut upto = store.status(partition)?.last_output.max(from.sequence);
         let mut outputs = Vec::new();
@@ -316,7 +314,7 @@ fn from_store_by(
         }
         outputs.retain(|stored| stored.sequence <= upto);
         outputs.sort_by_key(|stored| stored.sequence);
-        for event in heard(&outputs, read_at) {
+        for event in heard(&outputs, clock.now()) {
             if event.place <= from {
                 continue;
             }

@@ -122,11 +122,23 @@ enum Standing {
     Behind(Position),
 }
 
+impl Standing {
+    fn id(&self) -> Arc<str> {
+        match self {
+            Self::Following(follower) => follower.id.clone(),
+            Self::Behind(at) => at.to_string().into(),
+        }
+    }
+}
+
 /// A connection that listens.
 pub(super) struct Listener {
     state: Arc<State>,
     filter: Filter,
     standing: Standing,
+    /// The id behind what was written last. What was taken may be further, and is lost where it cannot
+    /// be written.
+    written: Arc<str>,
     arrivals: watch::Receiver<u64>,
     /// Since when the piece before is on its way.
     sent_at: Instant,
@@ -146,12 +158,14 @@ impl Listener {
         permit: Permit,
     ) -> Self {
         let wants_robots = filter.takes_kind(EventKind::Robot);
+        let standing = match at {
+            Some(at) => Standing::Behind(at),
+            None => Standing::Following(state.feed.end()),
+        };
         Self {
             _of_robots: wants_robots.then(|| OfRobots::wanted(&state)),
-            standing: match at {
-                Some(at) => Standing::Behind(at),
-                None => Standing::Following(state.feed.end()),
-            },
+            written: standing.id(),
+            standing,
             arrivals: state.feed.arrivals(),
             state,
             filter,
@@ -167,27 +181,19 @@ impl Listener {
         if self.has_ended {
             return None;
         }
-        let piece = if self.has_greeted {
-            match self.piece().await {
-                Ok(piece) => piece,
-                Err(closing) => self.close(&closing),
-            }
-        } else {
+        let mut text = String::new();
+        if !self.has_greeted {
             self.has_greeted = true;
-            format!("retry: 2000\nid: {}\n: theatre\n\n", self.id())
-        };
-        self.sent_at = Instant::now();
-        Some(Bytes::from(piece))
-    }
-
-    fn id(&self) -> String {
-        match &self.standing {
-            Standing::Following(follower) => follower.id.to_string(),
-            Standing::Behind(at) => at.to_string(),
+            text = format!("retry: 2000\nid: {}\n: theatre\n\n", self.written);
+        } else if let Err(closing) = self.piece(&mut text).await {
+            // What is written by then is sent before it.
+            text.push_str(&self.close(&closing));
         }
+        self.sent_at = Instant::now();
+        Some(Bytes::from(text))
     }
 
-    /// The last event.
+    /// The last event; its id lies behind all that was written, and behind nothing else.
     fn close(&mut self, closing: &Closing) -> String {
         self.has_ended = true;
         let (reason, detail) = closing.words();
@@ -195,18 +201,18 @@ impl Listener {
             let caller = &self.filter.caller.id;
             tracing::info!(caller, reason, "a listener of events is cut off");
         }
-        let id = self.id();
+        let id: &str = &self.written;
         let said = json!({"reason": reason, "detail": detail, "last_event_id": id});
         format!("id: {id}\nevent: closed\ndata: {said}\n\n")
     }
 
-    async fn piece(&mut self) -> Result<String, Closing> {
+    /// Writes the next piece; where it fails, what was written before is to be sent all the same.
+    async fn piece(&mut self, text: &mut String) -> Result<(), Closing> {
         let took = self.sent_at.elapsed();
         if took > PIECE_WITHIN {
             return Err(Closing::TooSlow);
         }
         let quiet_since = Instant::now();
-        let mut text = String::new();
         let mut looked_at: Option<Instant> = None;
         loop {
             if self.state.is_stopping() {
@@ -222,9 +228,10 @@ impl Listener {
             // Seen before it is looked for events, so that none comes between.
             self.arrivals.borrow_and_update();
             let taken = self.take(took).await?;
-            self.write(&taken, &mut text).await?;
+            self.write(&taken, text).await?;
+            self.written = self.standing.id();
             if text.len() >= PIECE || (taken.is_all && !text.is_empty()) {
-                return Ok(text);
+                return Ok(());
             }
             if !taken.is_all {
                 // Who passes over many leaves room for others.
@@ -233,7 +240,8 @@ impl Listener {
             }
             if quiet_since.elapsed() >= QUIET {
                 // The id moves on also where nothing passes the filter.
-                return Ok(format!("id: {}\n: quiet\n\n", self.id()));
+                *text = format!("id: {}\n: quiet\n\n", self.written);
+                return Ok(());
             }
             drop(timeout(LOOK, self.arrivals.changed()).await);
         }
@@ -270,19 +278,20 @@ impl Listener {
         }
     }
 
-    /// Writes the events that are wanted.
+    /// Writes the events that are wanted: all of them, or none where it fails.
     async fn write(&mut self, taken: &Taken, text: &mut String) -> Result<(), Closing> {
         let wanted: Vec<&(Arc<Event>, Arc<str>)> = taken
             .events
             .iter()
             .filter(|(event, _)| self.filter.may_take(event))
             .collect();
-        let Some(read_at) = wanted.iter().map(|(event, _)| event.read_at).max() else {
+        self.settle(&wanted).await?;
+        let known_at = wanted.iter().filter_map(|(event, _)| event.known_at());
+        let Some(known_at) = known_at.max() else {
             return Ok(());
         };
-        self.settle(&wanted).await?;
         let fleet = match self.filter.needs_fleet() {
-            true => Some(fleet_since(&self.state, read_at).await?),
+            true => Some(fleet_since(&self.state, known_at).await?),
             false => None,
         };
         if let Some(fleet) = &fleet {
@@ -317,7 +326,7 @@ impl Listener {
         let state = self.state.clone();
         let look = move || {
             let mut unsettled = unsettled.iter();
-            unsettled.try_for_each(|event| event.settle(&*state.parts.store))
+            unsettled.try_for_each(|event| event.settle(&*state.parts.store, &*state.parts.clock))
         };
         block(look)
             .await
@@ -329,17 +338,15 @@ impl Listener {
 
 /// Robots, read after a moment: where one stood before is no answer to where it stands.
 async fn fleet_since(state: &Arc<State>, at: LogTime) -> Result<Arc<Fleet>, Closing> {
+    let since = || state.snapshot.since(at, state.parts.clock.now());
     for _ in 0..FLEET_LOOKS {
-        if let Some(fleet) = state.snapshot.since(at, state.parts.clock.now()) {
+        if let Some(fleet) = since() {
             return Ok(fleet);
         }
         sleep(FLEET_EVERY).await;
     }
     // The thread that reads them is late: who asks finds out why.
-    let fleet = fleet_of(&Data::from(state.clone())).await?;
-    if fleet.as_of >= at {
-        return Ok(fleet);
-    }
+    fleet_of(&Data::from(state.clone())).await?;
     let slow = "robots cannot be read in time";
-    Err(Closing::Unavailable(Problem::new("unavailable", slow)))
+    since().ok_or_else(|| Closing::Unavailable(Problem::new("unavailable", slow)))
 }
