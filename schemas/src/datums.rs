@@ -72,7 +72,10 @@ mod tests {
         {"name": "at", "type": {"type": "record", "name": "At", "fields": [{"name": "robot", "type": ["null", "string"]}]}},
         {"name": "value", "type": "int"}]}"#;
 
-    fn read(block: &[u8], count: u64) -> (Vec<(Vec<u8>, Option<String>)>, Result<(), String>) {
+    /// A datum, and the text that was looked for in it.
+    type Seen = (Vec<u8>, Option<String>);
+
+    fn read(block: &[u8], count: u64) -> (Vec<Seen>, Result<(), String>) {
         let mut seen = Vec::new();
         let datums = Datums::new(SCHEMA).unwrap();
         let read = datums.each(block, count, "at.robot", |datum, text| {

@@ -2,10 +2,11 @@
 //! are sent again beside the pipeline.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use theatre_actors::time::Clock;
+use theatre_system::clock::SystemClock;
 use theatre_tests::run;
 
 use super::alerts::{Case, post, send, until};
@@ -131,8 +132,7 @@ fn dead_letters_are_sent_again_over_http_beside_the_pipeline() -> Result<()> {
     let case = Case::new()?;
     let served = case.serve()?;
     let engineer = token(&case.data(), &["--role", "engineer"])?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as i64;
-    let in_a_month = now + 30 * 86_400_000_000;
+    let in_a_month = SystemClock.now().0 + 30 * 86_400_000_000;
     let row = json!({"robot_id": "r1", "event_time": in_a_month, "sequence": 1, "v": 1.0});
     let sent = post(&served, &engineer, "/api/v1/datasets/probe/records", &row)?;
     ensure!(sent.status == 202, "{sent:?}");

@@ -30,7 +30,7 @@ pub(crate) struct Letters {
 }
 
 impl Letters {
-    pub(crate) fn new(
+    pub(crate) fn open(
         params: PipelineParams,
         log: Arc<dyn EventLog>,
         store: Arc<dyn CheckpointStore>,

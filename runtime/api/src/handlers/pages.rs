@@ -125,7 +125,7 @@ impl Wanted {
         self,
         parts: &Parts,
         caller: &Caller,
-        kept: Option<&dyn Fn(&StoredOutput) -> Answer<bool>>,
+        kept: Option<Kept<'_>>,
     ) -> Answer<Gathered> {
         let list = serde_json::json!(self).to_string();
         let place = self.after.as_deref();
@@ -183,12 +183,15 @@ impl Wanted {
     }
 }
 
+/// Whether an output is one of those that are asked for.
+pub(crate) type Kept<'a> = &'a dyn Fn(&StoredOutput) -> Answer<bool>;
+
 /// Reads until there are enough, or enough was looked at.
 fn read(
     parts: &Parts,
     mut filter: PageFilter,
     limit: usize,
-    kept: Option<&dyn Fn(&StoredOutput) -> Answer<bool>>,
+    kept: Option<Kept<'_>>,
 ) -> Answer<(Vec<StoredOutput>, Option<OutputPlace>)> {
     let mut found: Vec<StoredOutput> = Vec::new();
     for _ in 0..LOOKED_AT.div_ceil(filter.look_at) {

@@ -10,7 +10,7 @@ use theatre_actors::processor::ProcedureView;
 use theatre_schemas::records::{self, ProcedureState};
 
 use super::outputs::given;
-use super::pages::{Wanted, now};
+use super::pages::{Kept, Wanted, now};
 use super::{Known, Shared, ask, fleet_of, limited};
 use crate::Parts;
 use crate::access::Caller;
@@ -76,8 +76,7 @@ pub(crate) async fn list(
             Ok(is_of && is_so)
         };
         let is_filtered = surgeon.is_some() || status.is_some() || category.is_some();
-        let kept: Option<&dyn Fn(&StoredOutput) -> Answer<bool>> =
-            if is_filtered { Some(&is_kept) } else { None };
+        let kept: Option<Kept<'_>> = if is_filtered { Some(&is_kept) } else { None };
         let found = wanted.gather(parts, &caller, kept)?;
         let shown = |stored: &StoredOutput| -> Answer<Procedure> {
             let mut shown = shown(&stored.output, &fleet)?;

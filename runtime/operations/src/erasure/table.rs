@@ -1,5 +1,6 @@
 //! The erasure of rows of one table, step by step.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use theatre_actors::ports::{
@@ -82,9 +83,8 @@ impl<'a> Work<'a> {
             }
             let files = self.begin(look.begun)?;
             for file in &files {
-                if !replaced.contains_key(&(file.partition, file.number)) {
-                    let now = self.replace(file)?;
-                    replaced.insert((file.partition, file.number), now);
+                if let Entry::Vacant(place) = replaced.entry((file.partition, file.number)) {
+                    place.insert(self.replace(file)?);
                     (self.progress)(&self.line);
                 }
             }

@@ -52,7 +52,7 @@ impl Api {
                 let mut params = adapters::params(config, key)?;
                 params.follow_only(&store.layout()?.unwrap_or_default().0);
                 let (log, store) = (log.clone(), store.clone());
-                Some(Letters::new(params, log, store, access.clone(), None))
+                Some(Letters::open(params, log, store, access.clone(), None))
             }
             None => None,
         };

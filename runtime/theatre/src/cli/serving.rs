@@ -26,7 +26,7 @@ pub(super) fn serve(
     }
     let dir = DataDir::new(&common.data);
     let access = Adapters::new(config, &dir, Access::Write)?.access()?;
-    let letters = Letters::new(
+    let letters = Letters::open(
         service.params.clone(),
         service.ports.log.clone(),
         service.ports.store.clone(),
