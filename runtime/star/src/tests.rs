@@ -137,7 +137,7 @@ fn reports_say_what_they_show() {
             }
         }
     }
-    assert_eq!(REPORTS.len(), 15);
+    assert_eq!(REPORTS.len(), 18);
 }
 
 #[test]

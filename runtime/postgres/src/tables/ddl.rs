@@ -296,7 +296,8 @@ mod tests {
             })
         };
         for (table, columns) in INDEXES {
-            for column in columns.split(", ") {
+            for column in columns.split(", ").filter(|part| *part != "512)") {
+                let column = column.trim_start_matches("left(");
                 assert!(has(table, column), "{table} {column}");
             }
         }
