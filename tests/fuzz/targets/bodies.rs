@@ -55,13 +55,19 @@ mod problem {
 /// The parser, and what must hold of it.
 #[path = "."]
 mod ingest {
+    #[path = "../../../runtime/api/src/ingest/container.rs"]
+    mod container;
+    #[path = "../../../runtime/api/src/ingest/json.rs"]
+    mod json;
     #[allow(dead_code)]
     #[path = "../../../runtime/api/src/ingest/records.rs"]
     mod records;
+    #[path = "../../../runtime/api/src/ingest/table.rs"]
+    mod table;
 
     use std::sync::{Arc, LazyLock};
 
-    use records::{Encoders, Form, Parsed};
+    use records::{Bounds, Encoders, Form, Parsed};
     use theatre_schemas::decode::{BatchBuilder, DecodeError};
     use theatre_schemas::encode::Fault;
     use theatre_schemas::framing;
@@ -85,12 +91,20 @@ mod ingest {
         let form = [Form::Json, Form::Lines, Form::Csv, Form::Avro][usize::from(form) % 4];
         let dataset = INPUT_SCHEMAS[usize::from(dataset) % INPUT_SCHEMAS.len()].0;
         let encoder = ENCODERS.of(dataset).expect("a shipped dataset");
-        let Ok(parsed) = encoder.parse(form, body, LONGEST) else {
+        let bounds = Bounds {
+            record_bytes: LONGEST,
+            body_bytes: 1 << 20,
+            rejected: None,
+        };
+        let Ok(parsed) = encoder.parse(form, body, bounds) else {
             return;
         };
         let records = parsed.records.len() as u64;
         let all = records + parsed.rejected_total;
-        assert_eq!(parsed.rejected.len() as u64, parsed.rejected_total);
+        // Of a block of a container in which no next record can be found the rest is counted only.
+        if !(matches!(form, Form::Avro) && container::is_one(body)) {
+            assert_eq!(parsed.rejected.len() as u64, parsed.rejected_total);
+        }
         let mut rejected = parsed.rejected.iter();
         assert!(rejected.all(|rejected| !rejected.faults.is_empty()));
         let mut places = parsed.rejected.iter().map(|rejected| rejected.index);
