@@ -138,12 +138,14 @@ impl<'a> Count<'a> {
         lake: &mut HashMap<(String, Partition), LakeCount>,
         erasures: Erasures,
     ) {
-        self.erasures = erasures;
         for (partition, cells) in (0..).zip(&mut self.cells) {
+            let is_being_erased = erasures.is_under_way_in(partition);
             for (name, cell) in topics.iter().zip(cells) {
                 cell.lake = lake.remove(&(name.clone(), partition)).unwrap_or_default();
+                cell.lake.is_being_erased = is_being_erased;
             }
         }
+        self.erasures = erasures;
     }
 
     /// Reads on while robots live among so many partitions: to where that ended, or to the end of

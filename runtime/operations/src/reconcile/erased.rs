@@ -79,6 +79,12 @@ impl Erasures {
         self.of_table(table).erasing > 0
     }
 
+    /// Whether rows of files of a partition are being erased.
+    pub(super) fn is_under_way_in(&self, partition: Partition) -> bool {
+        let mut all = self.of.iter();
+        all.any(|((_, of), erased)| *of == partition && erased.erasing > 0)
+    }
+
     /// Rows that were erased, by table.
     pub(super) fn by_table(&self) -> BTreeMap<String, u64> {
         let mut rows = BTreeMap::new();

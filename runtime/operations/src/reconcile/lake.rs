@@ -24,7 +24,8 @@ pub(super) struct LakeCount {
     pub(super) loaded: u64,
     /// Rows of files that are still to be loaded.
     pub(super) unloaded: u64,
-    /// Rows of its files are being erased: the warehouse may have them or not.
+    /// Rows of files of the partition are being erased: the warehouse may have them or not, also
+    /// where a file has none left that would say of which topic it is.
     pub(super) is_being_erased: bool,
 }
 
@@ -197,7 +198,6 @@ impl LakeFiles {
                 &"it does not begin with topic, partition and offset",
             )
         })?;
-        let is_being_erased = file.file.erasing_rows() > 0;
         for row in 0..rows.num_rows() {
             let place = (
                 topics.value(row).to_owned(),
@@ -205,7 +205,6 @@ impl LakeFiles {
             );
             let count = self.records.entry(place).or_default();
             count.rows += 1;
-            count.is_being_erased |= is_being_erased;
             count.duplicates += u64::from(!count.seen.insert(offsets.value(row)));
             match file.stage {
                 FileStage::Loaded => count.loaded += 1,
