@@ -414,7 +414,13 @@ fn a_data_directory_that_cannot_be_written_is_looked_at_all_the_same() -> Result
     // For another user, who may read everything and write nothing, and run this very program.
     let theirs = tempfile::tempdir()?;
     let program = theirs.path().join("theatre");
-    std::fs::copy(binary()?, &program)?;
+    // By another process: one that another test begins meanwhile would inherit a file that is open
+    // for writing, and a program that is being written cannot be run.
+    let copied_by = std::process::Command::new("cp")
+        .arg(binary()?)
+        .arg(&program)
+        .status()?;
+    ensure!(copied_by.success(), "cp: {copied_by}");
     let copy = theirs.path().join("data ?#%");
     copied(data.path(), &copy)?;
     let allowed = |path: &Path, mode: u32| {
