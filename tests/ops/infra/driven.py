@@ -278,7 +278,7 @@ def interface(made):
         event = {"event_id": "e-1", "event_type": "started", "event_time": 1_767_225_600_000_000}
         asked("datasets/robot_events/records", [{"robot_id": "robot-0001", **event}])
         asked("silences", {"robot": "robot-0001", "for": "1h", "reason": "it is being cleaned"})
-        between = "from=2026-01-01T00:00:00Z&to=2026-01-01T00:05:00Z"
+        between = "from=2026-01-01T00:00:00Z&to=2026-01-01T00:05:00Z&dataset=robot_telemetry"
         rows = asked(f"robots/robot-0001/telemetry?{between}")["items"]
         must(rows, "no row of telemetry is read from the lake")
         rule = asked("rules")["items"][0]["id"]

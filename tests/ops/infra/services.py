@@ -28,8 +28,8 @@ BOUNDED = {
 # Hours from one nightly run to the next.
 NIGHTLY = 24
 
-# What the load balancer asks the tasks themselves, and lets no one else ask.
-PROBES = {"/livez", "/readyz"}
+# What the load balancer asks the tasks themselves, or those beside them, and lets no one else ask.
+PROBES = {"/livez", "/readyz", "/health"}
 
 # Kinds that notify topics, each with the service that sends for it.
 SENDERS = {
