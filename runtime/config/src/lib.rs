@@ -249,6 +249,25 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The tables that can be at fault, in the order in which their faults are named.
+    fn tables(&self) -> Vec<&dyn check::Table> {
+        vec![
+            &self.input,
+            &self.registry,
+            &self.glue,
+            &self.log,
+            &self.store,
+            &self.lake,
+            &self.warehouse,
+            &self.traces,
+            &self.oidc,
+            &self.api,
+            &self.notify,
+        ]
+    }
+}
+
 /// The indicators of the reference telemetry.
 fn reference_indicators() -> IndicatorSpec {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
