@@ -45,7 +45,10 @@ struct Adapter {
 }
 
 /// All kinds.
-const KINDS: &[SinkKind] = &[SinkKind {
+const KINDS: &[SinkKind] = &[NOTIFY];
+
+/// Webhooks, Alertmanager and SNS.
+const NOTIFY: SinkKind = SinkKind {
     table: "[[notify]]",
     feature: "notify",
     is_named: |config| !config.notify.is_empty(),
@@ -65,7 +68,7 @@ const KINDS: &[SinkKind] = &[SinkKind {
     }),
     #[cfg(not(feature = "notify"))]
     adapter: None,
-}];
+};
 
 /// Notes what keeps the configured sinks from being used.
 pub fn check(config: &Config, faults: &mut Faults) {
