@@ -105,13 +105,8 @@ pub(super) async fn processor(
     partition: Partition,
     processor: &str,
 ) -> Attempt<Option<StoredProcessor>> {
-    let sql = "SELECT name, save_number, positions, state, saved_at FROM family WHERE partition = $1 AND name = $2";
-    let found: Option<ProcessorRow> = sqlx::query_as(sql)
-        .bind(partition as i32)
-        .bind(stored(processor))
-        .fetch_optional(connection)
-        .await?;
-    found.map(read_processor).transpose()
+    let named = processors_named(connection, partition, &[processor]).await?;
+    Ok(named.into_iter().next())
 }
 
 pub(super) async fn outputs_after(
