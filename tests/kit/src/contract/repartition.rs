@@ -5,7 +5,8 @@ use theatre_actors::ports::*;
 use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
 
-use super::{commit, record, save, values};
+use super::log::values;
+use super::{commit, record, save};
 use crate::unique;
 
 /// Topics grow, keep what they hold, and never shrink.
