@@ -82,7 +82,7 @@ pub struct Tally {
     pub handled: usize,
     /// Those that a receiver is sent.
     pub sent: usize,
-    /// What rules in the shadow would have told.
+    /// What rules in the shadow would have put out.
     pub shadows: usize,
     /// Outcome revisions.
     pub outcomes: usize,

@@ -50,7 +50,7 @@ pub struct Listener {
     pub name: &'static str,
     /// `SSL` or `SASL_SSL`.
     pub protocol: &'static str,
-    /// The host that clients are told to come to once they have begun.
+    /// The host that the broker names to clients once they have begun.
     pub advertised: &'static str,
     /// Settings that are this listener's only, such as `ssl.client.auth`.
     pub settings: Vec<(String, String)>,
@@ -289,8 +289,8 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        // Killed, not stopped: what it acknowledged is in its files, and nobody waits seconds for
-        // an orderly leave.
+        // Killed, not stopped: what it acknowledged is in its files, and an
+        // orderly leave takes seconds.
         if self.life == Life::Owned
             && let Err(error) = self.kill()
         {

@@ -3,8 +3,8 @@
 //!
 //! Handing a partition over means draining its supervisor within a deadline. A supervisor that does
 //! not make it is abandoned: its later writes are refused by the epoch of the next owner, and
-//! should the partition come back, the new supervisor waits for the old one's end. Loaders are
-//! waited for by nobody, here or there.
+//! should the partition come back, the new supervisor waits for the old one's end. A
+//! hand-over waits for no loader.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ struct Owned {
     units: BTreeMap<Partition, Running>,
     /// Units that did not end in time.
     late: BTreeMap<Partition, JoinHandle<Option<Positions>>>,
-    /// How far those were saved that ended in order, until somebody asks.
+    /// How far those were saved that ended in order, until the log asks for it.
     left: BTreeMap<Partition, Positions>,
     /// True once the pipeline stops: nothing is taken any more.
     closed: bool,

@@ -22,7 +22,7 @@ use lake::{GatedLake, GatedWarehouse};
 use log::GatedLog;
 use store::GatedStore;
 
-/// Commits that the store has begun and that nobody waits for any more: their caller has given up,
+/// Commits that the store has begun and that no caller waits for any more: their caller has given up,
 /// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
 /// while it waits for its disk or a standby.
 #[derive(Default)]
@@ -31,7 +31,7 @@ pub(super) struct Late(Mutex<Vec<Commit>>);
 type Commit = Box<dyn FnOnce(&dyn CheckpointStore) + Send>;
 
 impl Late {
-    /// They come in. Whoever wants to write waits for that.
+    /// They come in; a new write waits for that.
     fn land(&self, store: &dyn CheckpointStore) {
         let begun = self
             .0

@@ -27,8 +27,8 @@ const POM: &str = include_str!("../kafka.pom.xml");
 pub fn java(class: &str) -> Result<Command> {
     let libraries = libraries()?;
     let mut command = Command::new("java");
-    // The quick compiler alone and one collector thread: a start takes half as long, and nobody
-    // measures the broker.
+    // The quick compiler alone and one collector thread: a start takes half as long, and the
+    // broker is not what is measured.
     command
         .args([
             "-Xms64m",

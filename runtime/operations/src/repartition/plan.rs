@@ -112,7 +112,7 @@ fn misplaced(strays: &[(String, Partition)], keys: &ActorKeys, before: u32, afte
     };
     let names: Vec<String> = strays.iter().take(NAMED).map(named).collect();
     Error::Refused(format!(
-        "{} robots are not in the partition that Kafka's murmur2 gives their names: {}. Their producer uses another partitioner, or another key than the robot's id, so nobody can say where \
+        "{} robots are not in the partition that Kafka's murmur2 gives their names: {}. Their producer uses another partitioner, or another key than the robot's id, so it is not known where \
          it will write among {after} partitions: they cannot be moved, and nothing was changed",
         strays.len(),
         names.join(", ")

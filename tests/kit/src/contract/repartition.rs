@@ -179,7 +179,7 @@ pub fn store_repartitions(store: &dyn CheckpointStore) -> Result<()> {
         ..good.clone()
     };
     for bad in [
-        without("nobody", 0, 3),
+        without("missing", 0, 3),
         without("r", 1, 3),
         without("", 0, 1),
         Repartition {

@@ -9,7 +9,7 @@ use theatre_config::{ALERT_TOPIC, INPUT_TOPICS};
 use crate::acting;
 use crate::simulation::Bug;
 
-/// What the bug does: alerts are told that nobody has committed.
+/// What the bug does: alerts are published before they are committed.
 pub(super) fn publish(log: &dyn EventLog, commits: &[PartitionCommit]) -> Result<()> {
     for commit in commits {
         let alerts = commit
