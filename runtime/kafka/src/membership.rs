@@ -220,7 +220,7 @@ fn serve(member: &BaseConsumer<Context<RebalanceListener>>, leaving: &AtomicBool
     let mut committed = Instant::now();
     while !leaving.load(Ordering::Acquire) {
         if let Some(Err(error)) = member.poll(Duration::from_millis(100)) {
-            tracing::warn!(%error, "the group reports");
+            tracing::warn!(%error, "the consumer group reports an error");
         }
         context.brokers.restore_if_lost(member.client());
         if committed.elapsed() >= COMMIT_INTERVAL {
@@ -268,7 +268,7 @@ impl Membership for Member {
 impl Drop for Member {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            tracing::error!(%error, "leaving the group");
+            tracing::error!(%error, "the group could not be left in order; it will notice by itself");
         }
     }
 }

@@ -150,7 +150,7 @@ impl Exporter {
             id = output.id,
             revision = output.revision,
             dataset,
-            "left out of the lake: there is no such dataset any more"
+            "an output is left out of the lake: its dataset is not in the configuration any more"
         );
         theatre_telemetry::names::record_parked("lake");
         true

@@ -191,7 +191,7 @@ impl Loader {
                 partition = self.partition,
                 file = number,
                 why,
-                "a lake file is quarantined: the warehouse refuses it"
+                "the warehouse refuses a lake file, which is quarantined: once it fits, `theatre lake requeue` has it tried again"
             );
             names::warehouse_load_failed("file");
         }

@@ -383,7 +383,7 @@ impl Relay {
             topic,
             bytes,
             why,
-            "a record is parked: it cannot be published"
+            "the broker refuses a record for good: it is in the store and is not published. Compare the topic's max.message.bytes with its length"
         );
         names::record_parked(self.lane.as_str());
     }

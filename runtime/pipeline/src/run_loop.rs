@@ -122,7 +122,11 @@ impl Stepper {
     }
 
     fn failed(&self, error: &Error) {
-        tracing::error!(component = self.name, %error, "a component stopped");
+        if matches!(error, Error::StaleEpoch { .. }) {
+            tracing::warn!(component = self.name, %error, "a component ends: its partition has another owner");
+        } else {
+            tracing::error!(component = self.name, %error, "a component stopped for good: put right what is wrong, then restart the process");
+        }
         self.report(|progress| progress.set_trouble(&self.name, Some(error.to_string())));
         // A lost partition is taken again; anything else is not tried again.
         if !matches!(error, Error::StaleEpoch { .. }) {

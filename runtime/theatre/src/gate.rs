@@ -36,7 +36,7 @@ pub fn check(params: &PipelineParams, ports: &Ports) -> std::result::Result<(), 
     match asked(&ports.warehouse, tables) {
         Err(Error::Refused(why)) => Err(ConfigError(why)),
         Err(error) => {
-            tracing::warn!(%error, "what the warehouse has is not known yet");
+            tracing::warn!(%error, "the warehouse does not say what tables it has: the start goes on, and readiness names what does not fit");
             Ok(())
         }
         Ok(()) => Ok(()),

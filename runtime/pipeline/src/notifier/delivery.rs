@@ -243,7 +243,13 @@ impl Delivery {
     fn set_aside(&mut self, stored: &StoredOutput, reason: String) -> Result<()> {
         let name = &*self.consumer.name;
         let (id, sequence) = (&stored.output.id, stored.sequence);
-        tracing::error!(receiver = name, id, sequence, reason, "it is not delivered");
+        tracing::error!(
+            receiver = name,
+            id,
+            sequence,
+            reason,
+            "an output is set aside as undelivered: `theatre notify list` names it"
+        );
         let undelivered = Undelivered {
             sequence,
             reason,
