@@ -383,7 +383,7 @@ impl Relay {
             topic,
             bytes,
             why,
-            "the broker refuses a record for good: it is in the store and is not published. Compare the topic's max.message.bytes with its length"
+            "the broker refuses a record for good: it stays in the store and is not published. If it is too long, raise the topic's max.message.bytes before the next one"
         );
         names::record_parked(self.lane.as_str());
     }

@@ -122,14 +122,15 @@ impl Stepper {
     }
 
     fn failed(&self, error: &Error) {
-        if matches!(error, Error::StaleEpoch { .. }) {
+        // A lost partition is taken again; anything else is not tried again.
+        let is_lost = matches!(error, Error::StaleEpoch { .. });
+        if is_lost {
             tracing::warn!(component = self.name, %error, "a component ends: its partition has another owner");
         } else {
             tracing::error!(component = self.name, %error, "a component stopped for good: put right what is wrong, then restart the process");
         }
         self.report(|progress| progress.set_trouble(&self.name, Some(error.to_string())));
-        // A lost partition is taken again; anything else is not tried again.
-        if !matches!(error, Error::StaleEpoch { .. }) {
+        if !is_lost {
             self.report(|progress| progress.set_failed(&self.name, &error.to_string()));
         }
     }
