@@ -186,7 +186,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
     /// not changed.
     fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>>;
 
-    /// Those of some processors of a partition that are stored there.
+    /// The processors of these names that are stored in a partition.
     fn processors_named(
         &self,
         partition: Partition,
@@ -215,7 +215,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         limit: usize,
     ) -> Result<Vec<StoredOutput>>;
 
-    /// The same of one kind.
+    /// Outputs of one kind after a number, in order.
     fn outputs_of_kind_after(
         &self,
         partition: Partition,
@@ -224,7 +224,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         limit: usize,
     ) -> Result<Vec<StoredOutput>>;
 
-    /// The same as [`Self::outputs_after`] without those of some kinds.
+    /// Outputs after a number, in order, without those of some kinds.
     fn outputs_beside(
         &self,
         partition: Partition,
@@ -348,7 +348,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         self.plan_load_beside(partition, epoch, max_files, &DeferredBatches::default())
     }
 
-    /// The same beside what is passed over.
+    /// The plan of the next load as in [`Self::plan_load`], beside batches that are passed over.
     fn plan_load_beside(
         &self,
         partition: Partition,

@@ -15,6 +15,7 @@ use super::process::{self, Life, Process};
 
 mod java;
 
+use java::run;
 pub use java::{LIBRARIES_VARIABLE, java};
 
 /// One broker holds every replica; groups and transactions settle at once; a fetch holds the

@@ -18,7 +18,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_mins(10);
 /// What brokers said to a change of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is made, by this process or by another one.
+    /// The topic is made, by this process or by another one.
     Done,
     /// Not now: their quota of new partitions is used up.
     NotNow,

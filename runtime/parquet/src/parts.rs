@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Those of a file of so many bytes: where each begins and its bytes, ascending.
+    /// Parts of a file of so many bytes: where each begins and its bytes, ascending.
     pub(crate) fn new(file_bytes: u64, parts: Vec<(u64, Bytes)>) -> Self {
         Self {
             file_bytes,

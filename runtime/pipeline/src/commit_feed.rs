@@ -27,13 +27,13 @@ const HANDED_BYTES: usize = 1 << 20;
 pub(super) struct FeedEntry {
     /// Number of the first output of the commit.
     pub(super) first: u64,
-    /// Number of the last.
+    /// Number of its last output.
     pub(super) last: u64,
-    /// Those of them that may be published, with their numbers.
+    /// The outputs that may be published, with their numbers.
     pub(super) outputs: Vec<(u64, OutputEvent)>,
     /// The way of the first of them, if records caused it.
     pub(super) way: Option<Way>,
-    /// What it takes of the memory, about.
+    /// About how many bytes of memory the commit takes.
     bytes: usize,
 }
 

@@ -72,7 +72,7 @@ impl Ended {
         self.0 & (1 << role as u8) != 0
     }
 
-    /// The same, and this one.
+    /// The components that have ended, and this one.
     #[must_use]
     pub fn and(self, role: Role) -> Self {
         Self(self.0 | 1 << role as u8)
@@ -140,15 +140,15 @@ pub enum Ending {
 /// What happens to a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// It is held under an epoch, and its processors are restored.
+    /// The partition is held under an epoch, and its processors are restored.
     Acquired,
     /// The lanes are open, and what the log knows of them fits the store.
     LanesOpen,
     /// Uploads that predecessors left are gone.
     Swept,
-    /// It is to be left in order.
+    /// The partition is to be left in order.
     Drain,
-    /// It is to be left at once.
+    /// The partition is to be left at once.
     Abandon,
     /// A component has nothing left to do, or leaves what there is.
     Ended(Role),
@@ -156,7 +156,7 @@ pub enum Event {
     Stale,
     /// A component that the partition needs failed for good.
     Failed,
-    /// It was lost, and the membership has not taken it away since.
+    /// The partition was lost, and the membership has not taken it away since.
     Retake,
 }
 

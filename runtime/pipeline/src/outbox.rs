@@ -24,7 +24,7 @@ use super::{PipelineParams, Ports, Step};
 pub enum Stream {
     /// The outputs of a partition.
     Outputs,
-    /// Those of one kind; the position goes on over the others.
+    /// The outputs of one kind; the position goes on over the others.
     OutputsOf(OutputKind),
     /// The dead letters of a partition.
     DeadLetters,
@@ -129,11 +129,11 @@ pub trait OutboxConsumer: Send {
 /// What a receiver says of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Receipt {
-    /// It is safe there.
+    /// The output is safe with the receiver.
     Taken,
-    /// It will never be taken, however often it comes; why, in words.
+    /// The output will never be taken, however often it comes; why, in words.
     Refused(String),
-    /// It is not taken now, and may be later; others may be taken meanwhile. What the receiver
+    /// The output is not taken now, and may be later; others may be taken meanwhile. What the receiver
     /// answered, in words.
     NotNow(String),
 }
@@ -155,7 +155,7 @@ pub trait OutputSink: Send + Sync {
     /// Whether an output is for this receiver.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     fn wants(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<bool>;
 
     /// Hands one output over. It returns once the output is safe with the receiver, or refused.
@@ -228,7 +228,7 @@ pub fn outward(
 /// committed under the epoch, so that nothing of it counts as old.
 ///
 /// # Errors
-/// Those of the store; `StaleEpoch`: the partition is lost.
+/// Errors of the store; `StaleEpoch`: the partition is lost.
 pub fn begin(
     partition: Partition,
     epoch: Epoch,

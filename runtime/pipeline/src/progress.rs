@@ -191,7 +191,7 @@ impl Progress {
             .all(|(partition, end)| self.is_partition_drained_to(partition, end))
     }
 
-    /// The same of one partition.
+    /// Whether one partition is drained to its end.
     pub fn is_partition_drained_to(&self, partition: Partition, end: &Positions) -> bool {
         self.partitions
             .get(&partition)

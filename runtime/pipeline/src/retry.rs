@@ -12,7 +12,7 @@ use theatre_actors::ports::Error;
 /// The first pause after a passing fault; it doubles with each further one.
 pub(super) const PASSING_FIRST: Duration = Duration::from_millis(50);
 const PASSING_MAX: Duration = Duration::from_secs(5);
-/// The same after a refusal.
+/// The first pause after a refusal, and the longest.
 const REFUSED_FIRST: Duration = Duration::from_secs(1);
 const REFUSED_MAX: Duration = Duration::from_secs(30);
 /// A component that is to end tries so long what fails: well below the time for a hand-over.
@@ -32,7 +32,7 @@ pub enum Need {
 /// What follows an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The same again after this pause.
+    /// The component tries again after this pause.
     Again(Duration),
     /// The component stops for good.
     Stop,

@@ -34,14 +34,14 @@ pub(super) struct Server {
     door: Mutex<AuthState>,
 }
 
-/// Whether the server lets us in.
+/// Whether the server lets the process in.
 #[derive(Debug, Default)]
 enum AuthState {
-    /// It has not been seen to.
+    /// No server has let the process in or refused it yet.
     #[default]
     Unknown,
     Open,
-    /// It did, and has not since.
+    /// The server let the process in once, and refuses it since.
     ClosedSince(Instant),
 }
 

@@ -86,7 +86,7 @@ pub struct SavedRobot {
     pub saved_at: LogTime,
 }
 
-/// The same, each with where and when it was saved.
+/// The robots as saved, each with where and when it was saved.
 ///
 /// # Errors
 /// As [`robots`].

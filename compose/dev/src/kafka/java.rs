@@ -159,7 +159,7 @@ fn ask(program: &str, question: &str) -> Result<std::process::Output> {
         .map_err(missing)
 }
 
-fn run(command: &mut Command, failure: &str) -> Result<()> {
+pub(super) fn run(command: &mut Command, failure: &str) -> Result<()> {
     let output = command
         .output()
         .map_err(|error| Error::Refused(format!("{failure}: {error}")))?;

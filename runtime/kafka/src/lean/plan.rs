@@ -20,7 +20,7 @@ const REQUEST_MIN: usize = 64 << 10;
 const FULL_WAIT: Duration = Duration::from_millis(20);
 /// How long a broker may keep a request while a partition is left out of it.
 const SHORT_WAIT: Duration = Duration::from_millis(10);
-/// The same while another reader of the same partition waits for its turn.
+/// How long it may keep one while another reader of a partition waits for its turn.
 const TURN_WAIT: Duration = Duration::from_millis(1);
 /// Longest wait for a change when nothing can be asked for.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) enum Readiness {
     Ready(Wanted),
-    /// It holds as much as it may; whether there is more to fetch.
+    /// The partition holds as much as it may; whether there is more to fetch.
     Full {
         has_more: bool,
     },

@@ -49,7 +49,7 @@ impl ConnectionFailure {
         self.is_refusal
     }
 
-    /// The same, with what was attempted.
+    /// The failure with what was attempted.
     pub(super) fn during(self, what: &str) -> Self {
         Self {
             why: format!("{what}: {}", self.why),

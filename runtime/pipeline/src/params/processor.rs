@@ -13,7 +13,7 @@ pub fn window_plan(config: &Config) -> Option<WindowPlan> {
     windows(config, &mut Faults::default())
 }
 
-/// The same; faults are added to `faults`.
+/// The windows of a configuration; faults are added to `faults`.
 pub(super) fn windows(config: &Config, faults: &mut Faults) -> Option<WindowPlan> {
     let spec = |window: &WindowConfig| WindowSpec {
         name: window.name.clone(),

@@ -54,7 +54,7 @@ struct Slot {
     dead: Vec<DeadRow>,
     weight: usize,
     urgent: bool,
-    /// It panicked, and gets no rows until it is rebuilt.
+    /// Whether the processor panicked: it gets no rows until it is rebuilt.
     broken: bool,
     /// Where its first row that is in no snapshot was read from, by number.
     dirty_from: Option<u64>,
@@ -79,7 +79,7 @@ impl Slot {
         }
     }
 
-    /// Its turn, when it has something to save and can be saved.
+    /// The turn of a processor that has something to save and can be saved.
     fn turn(&self, index: usize) -> Option<Turn> {
         let waits = self.dirty_from.is_some() && !self.broken;
         waits.then_some((Reverse(self.urgent), self.saved_at, index))
@@ -338,7 +338,7 @@ impl UnsavedOutputs {
         Due { slots, urgency }
     }
 
-    /// Those whose turn it is, in order. Urgent ones go alone, so that they wait for no more than
+    /// The processors whose turn it is, in order. Urgent ones go alone, so that they wait for no more than
     /// themselves; where that has left others behind, these go with the next ones.
     fn first(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
         let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
