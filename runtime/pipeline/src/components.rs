@@ -74,8 +74,8 @@ impl Component for PartitionComponent {
         Ok(match step {
             Step::Worked => ON,
             Step::Idle => {
-                let (bell, limit) = actor.news();
-                Flow::On(Rest::News(bell, limit))
+                let (notifier, limit) = actor.news();
+                Flow::On(Rest::News(notifier, limit))
             }
         })
     }

@@ -68,7 +68,7 @@ pub struct PartitionActor {
     /// True while the log notifies the partition when there is something to read.
     log_notifies: bool,
     /// Notified of everything this partition waits for.
-    bell: Arc<Notifier>,
+    notifier: Arc<Notifier>,
     intake_processor: IntakeProcessor,
     routes: Routes,
     unsaved: UnsavedOutputs,
@@ -161,7 +161,7 @@ impl PartitionActor {
             host,
             intake: None,
             log_notifies: false,
-            bell: shared.saves.bell(partition),
+            notifier: shared.saves.notifier(partition),
             intake_processor,
             routes,
             unsaved,
@@ -240,7 +240,7 @@ impl PartitionActor {
         } else {
             REST_POLLING
         };
-        (self.bell.clone(), limit)
+        (self.notifier.clone(), limit)
     }
 
     fn report(&self) {

@@ -79,7 +79,7 @@ struct SaveSlots {
     /// Urgent commits were taken last: those that wait in their turn come next.
     routine_is_next: bool,
     outcomes: HashMap<Partition, Result<CommitOutcome>>,
-    bells: HashMap<Partition, Arc<Notifier>>,
+    notifiers: HashMap<Partition, Arc<Notifier>>,
 }
 
 /// Commits on their way to the checkpointer, and their outcomes on the way back. A partition has at
@@ -146,8 +146,8 @@ impl CommitQueue {
         let mut slots = lock(&self.slots);
         for (partition, outcome) in outcomes {
             slots.outcomes.insert(partition, outcome);
-            if let Some(bell) = slots.bells.get(&partition) {
-                bell.ring();
+            if let Some(notifier) = slots.notifiers.get(&partition) {
+                notifier.ring();
             }
         }
     }
@@ -155,9 +155,9 @@ impl CommitQueue {
     /// The notifier of a partition's thread, rung when the outcome of its commit is there. Every other
     /// source of work for the partition rings it too: the thread waits for this one alone, and is not
     /// woken for another partition.
-    pub fn bell(&self, partition: Partition) -> Arc<Notifier> {
+    pub fn notifier(&self, partition: Partition) -> Arc<Notifier> {
         lock(&self.slots)
-            .bells
+            .notifiers
             .entry(partition)
             .or_default()
             .clone()

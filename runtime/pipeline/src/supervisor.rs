@@ -73,7 +73,7 @@ pub struct PartitionSupervisor {
 impl PartitionSupervisor {
     /// For a partition that is to be taken; `transition` is [`super::lifecycle::next`].
     pub fn new(partition: Partition, context: SharedContext, transition: Transition) -> Self {
-        let lifecycle = Lifecycle::new(context.saves.bell(partition), transition);
+        let lifecycle = Lifecycle::new(context.saves.notifier(partition), transition);
         context.progress.watch(partition, &lifecycle);
         context.progress.taking.note(partition, 0, 0);
         Self {
@@ -216,7 +216,7 @@ impl PartitionSupervisor {
             )?;
         }
         let limits = &self.context.params.limits;
-        let room = self.context.saves.bell(self.partition);
+        let room = self.context.saves.notifier(self.partition);
         let lake = Arc::new(if self.context.params.lake {
             LakeQueue::new(limits.lake_queue).notifying(room)
         } else {

@@ -36,8 +36,8 @@ impl PartitionActor {
                 self.params.intake(),
                 &self.positions,
             )?;
-            let bell = self.bell.clone();
-            let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bell.ring());
+            let notifier = self.notifier.clone();
+            let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || notifier.ring());
             self.log_notifies = intake.on_news(&wake);
             self.intake = Some(intake);
         }
