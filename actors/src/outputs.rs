@@ -182,8 +182,8 @@ pub struct OutputTable {
     pub described: description::Described,
     /// What its rows are, to those who erase.
     pub holds: Holds,
-    /// The column that says when a row happened, where no two revisions of a row differ in it. A table
-    /// without has no rows that are old: what they say may still hold, or be revised.
+    /// The column that says when a row happened, where no two revisions of a row differ in it. A
+    /// table without has no rows that are old: what they say may still hold, or be revised.
     pub happened: Option<&'static str>,
     /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
     /// their names and types.
@@ -305,8 +305,8 @@ pub struct Outputs {
     pub tally: Tally,
 }
 
-/// Outputs are equal if what is committed is. What is only counted depends on how rows were cut into
-/// messages, which nothing else may.
+/// Outputs are equal if what is committed is. What is only counted depends on how rows were cut
+/// into messages, which nothing else may.
 impl PartialEq for Outputs {
     fn eq(&self, other: &Self) -> bool {
         let Self {

@@ -24,7 +24,8 @@ impl RecordError {
     }
 }
 
-/// The writer and the readers of a shipped schema, which live as long as the process: they borrow it.
+/// The writer and the readers of a shipped schema, which live as long as the process: they borrow
+/// it.
 struct Published {
     id: u32,
     #[cfg(test)]

@@ -51,8 +51,8 @@ pub trait DeadLetterStore: Send + Sync {
     /// that order.
     fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>>;
 
-    /// The replays that were begun and of which it is not known whether the copy is in the log, in order
-    /// of partition and number.
+    /// The replays that were begun and of which it is not known whether the copy is in the log, in
+    /// order of partition and number.
     fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>>;
 
     /// The replays whose copies stand at these places of the log, in order of partition and number.

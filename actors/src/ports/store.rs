@@ -182,8 +182,8 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
     /// All stored processors of a partition.
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>>;
 
-    /// Number of the last save of each processor of a partition: a processor whose number is known has
-    /// not changed.
+    /// Number of the last save of each processor of a partition: a processor whose number is known
+    /// has not changed.
     fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>>;
 
     /// The processors of these names that are stored in a partition.

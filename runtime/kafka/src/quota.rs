@@ -102,8 +102,8 @@ mod tests {
         );
     }
 
-    /// What came of a change that is put off so many times, how often it was tried, and how long was
-    /// waited.
+    /// What came of a change that is put off so many times, how often it was tried, and how long
+    /// was waited.
     fn put_off(times: u32, last: &Result<Answer>) -> (Result<()>, u32, Duration) {
         let (tried, slept) = (Cell::new(0), Cell::new(Duration::ZERO));
         let change = || {

@@ -55,8 +55,8 @@ impl Topics {
         }
     }
 
-    /// The metadata of a topic, or of all topics. Brokers that refuse this process are not asked for
-    /// the whole time of a request.
+    /// The metadata of a topic, or of all topics. Brokers that refuse this process are not asked
+    /// for the whole time of a request.
     fn fetch_metadata(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
         let first = self.fetch_metadata_once(topic);
         if !first.as_ref().is_err_and(is_no_answer) || self.base.diagnostics.is_permanent() {

@@ -144,8 +144,8 @@ impl Assignment {
         Ok(())
     }
 
-    /// Lets supervisors end until a deadline; those that do not are abandoned and kept to be waited for.
-    /// True when all ended well.
+    /// Lets supervisors end until a deadline; those that do not are abandoned and kept to be waited
+    /// for. True when all ended well.
     fn leave(
         &self,
         supervisors: BTreeMap<Partition, Running>,

@@ -92,8 +92,8 @@ impl CommitFeed {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a partition submits a commit `now`; `cause` is that of the first of its outputs that
-    /// are published.
+    /// Notes that a partition submits a commit `now`; `cause` is that of the first of its outputs
+    /// that are published.
     pub(super) fn submitting(&self, partition: Partition, cause: Option<Cause>, now: LogTime) {
         self.lock().entry(partition).or_default().submitted = cause.map(|cause| (cause, now));
     }
@@ -149,8 +149,8 @@ impl CommitFeed {
     }
 
     /// The commits that follow `position` without a gap, in order, as far as they are at hand: the
-    /// next one whatever its size, and those behind it that stay within the bounds together with it.
-    /// Drops what lies below.
+    /// next one whatever its size, and those behind it that stay within the bounds together with
+    /// it. Drops what lies below.
     pub(super) fn after(
         &self,
         partition: Partition,

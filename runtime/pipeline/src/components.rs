@@ -290,8 +290,8 @@ impl PublisherComponent {
         }
     }
 
-    /// Notes how far everything is out, once it is. `before` is what was saved and registered before
-    /// the store is looked at.
+    /// Notes how far everything is out, once it is. `before` is what was saved and registered
+    /// before the store is looked at.
     fn note_outward(&mut self, before: &PartitionProgress) -> Result<()> {
         let params = &self.context.params;
         let mut reach = before.saved.clone();

@@ -77,8 +77,8 @@ pub struct Chunk {
     pub last_record: (TopicIndex, u64),
     /// True when nothing was left to read.
     pub caught_up: bool,
-    /// True when that was found while this chunk was read, of all topics: then it has everything that
-    /// was appended before.
+    /// True when that was found while this chunk was read, of all topics: then it has everything
+    /// that was appended before.
     pub is_current: bool,
     /// How long before that a log was asked, at most, which said where it ends.
     pub end_age: Duration,

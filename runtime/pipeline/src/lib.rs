@@ -8,10 +8,10 @@
 //! ```
 //!
 //! Every component is a struct with a `step` that does a bounded piece of work through the ports
-//! and says whether there was any. [`wiring`] lists those of a partition, [`lifecycle`] says what may
-//! follow what, and [`supervisor`] gives each a thread; the simulation in `tests` steps the same ones
-//! on one thread, under virtual time, in any order. Every queue between them is bounded; a
-//! full one makes the partition stop polling, that to the lake only for a while.
+//! and says whether there was any. [`wiring`] lists those of a partition, [`lifecycle`] says what
+//! may follow what, and [`supervisor`] gives each a thread; the simulation in `tests` steps the
+//! same ones on one thread, under virtual time, in any order. Every queue between them is bounded;
+//! a full one makes the partition stop polling, that to the lake only for a while.
 
 pub mod actor_keys;
 mod assignment;

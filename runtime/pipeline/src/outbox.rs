@@ -2,9 +2,9 @@
 //!
 //! A [`Consumer`] is a name under which the store keeps how far it is in each partition. Whether
 //! everything is out, and what retention may delete, are folds over the consumers that a pipeline
-//! has ([`active`]). Four are built in: the relays of outputs and of dead letters, the exporter, and
-//! that of the store's tables. Any number of [`OutputSink`]s may stand beside them, each delivered to apart from all
-//! others ([`super::notifier`]).
+//! has ([`active`]). Four are built in: the relays of outputs and of dead letters, the exporter,
+//! and that of the store's tables. Any number of [`OutputSink`]s may stand beside them, each
+//! delivered to apart from all others ([`super::notifier`]).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -133,17 +133,17 @@ pub enum Receipt {
     Taken,
     /// The output will never be taken, however often it comes; why, in words.
     Refused(String),
-    /// The output is not taken now, and may be later; others may be taken meanwhile. What the receiver
-    /// answered, in words.
+    /// The output is not taken now, and may be later; others may be taken meanwhile. What the
+    /// receiver answered, in words.
     NotNow(String),
 }
 
 /// A receiver of outputs beside log and lake, such as a webhook.
 ///
 /// It gets the outputs of each partition at least once, those with the same id, such as the
-/// transitions of a condition, in order. What it had when an owner ended before the position was noted
-/// comes again, with the same id and revision. It is called by one thread for each partition, at the
-/// same time.
+/// transitions of a condition, in order. What it had when an owner ended before the position was
+/// noted comes again, with the same id and revision. It is called by one thread for each partition,
+/// at the same time.
 pub trait OutputSink: Send + Sync {
     /// The consumer: its stream is that of a kind of outputs, and its name differs from all others.
     fn consumer(&self) -> Consumer;
@@ -202,8 +202,8 @@ pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
         .chain(sinks)
 }
 
-/// The consumers that the outward thread of a partition runs; relays and sinks have threads of their
-/// own.
+/// The consumers that the outward thread of a partition runs; relays and sinks have threads of
+/// their own.
 pub fn outward(
     partition: Partition,
     epoch: Epoch,
@@ -223,9 +223,9 @@ pub fn outward(
     consumers
 }
 
-/// Has the sinks that are new begin at the end of what is committed: a receiver of what happens from
-/// now on does not want everything that ever was. To be called before anything is
-/// committed under the epoch, so that nothing of it counts as old.
+/// Has the sinks that are new begin at the end of what is committed: a receiver of what happens
+/// from now on does not want everything that ever was. To be called before anything is committed
+/// under the epoch, so that nothing of it counts as old.
 ///
 /// # Errors
 /// Errors of the store; `StaleEpoch`: the partition is lost.

@@ -122,8 +122,8 @@ impl PipelineParams {
         made.ok_or_else(|| ConfigError("the configuration makes no pipeline".to_owned()))
     }
 
-    /// The pipeline as far as it can be had; what is wrong is added to `faults`. Without a fault there
-    /// is a pipeline.
+    /// The pipeline as far as it can be had; what is wrong is added to `faults`. Without a fault
+    /// there is a pipeline.
     pub fn try_out(
         config: &Config,
         key: [u8; 32],

@@ -51,7 +51,8 @@ pub(super) const INTAKE_SLOT: usize = usize::MAX;
 
 /// An idle partition looks at the time this often: saves come due.
 const REST: Duration = Duration::from_millis(100);
-/// An idle partition looks this often where the log does not notify when there is something to read.
+/// An idle partition looks this often where the log does not notify when there is something to
+/// read.
 const REST_POLLING: Duration = Duration::from_millis(10);
 
 /// A partition that is owned under an epoch.

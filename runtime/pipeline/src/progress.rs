@@ -118,8 +118,8 @@ pub struct Progress {
     notices: Mutex<BTreeMap<String, String>>,
     /// Components that stopped for good, and why.
     failed: Mutex<Vec<String>>,
-    /// Components that are refused, and why. They are tried again, and go on once a person has put it
-    /// right.
+    /// Components that are refused, and why. They are tried again, and go on once a person has put
+    /// it right.
     refused: Mutex<BTreeMap<String, String>>,
 }
 
@@ -218,8 +218,8 @@ impl Progress {
         self.standing_by.store(alone, Ordering::Release);
     }
 
-    /// Why this process is not ready: what is wrong, that it starts and has not restored what it was
-    /// given, or that it has no partition yet and none is left to it. Empty when it is ready.
+    /// Why this process is not ready: what is wrong, that it starts and has not restored what it
+    /// was given, or that it has no partition yet and none is left to it. Empty when it is ready.
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = self.troubles();
         if let Some(taking) = self.taking.unready() {

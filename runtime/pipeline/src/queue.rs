@@ -103,7 +103,8 @@ impl CommitQueue {
         self.submitted.ring();
     }
 
-    /// Something urgent waits for a partition's commit: while the commit waits, it is urgent itself.
+    /// Something urgent waits for a partition's commit: while the commit waits, it is urgent
+    /// itself.
     pub fn hasten(&self, partition: Partition) {
         let mut slots = lock(&self.slots);
         let mut routine = slots.routine.iter();
@@ -112,9 +113,9 @@ impl CommitQueue {
         slots.urgent.extend(commit);
     }
 
-    /// Takes waiting commits, one at least if there is one, up to `bytes` in all: urgent ones of all
-    /// partitions first, and none beside them that would make them wait. After them it is the others'
-    /// turn once, so that these are not held up for ever.
+    /// Takes waiting commits, one at least if there is one, up to `bytes` in all: urgent ones of
+    /// all partitions first, and none beside them that would make them wait. After them it is the
+    /// others' turn once, so that these are not held up for ever.
     pub fn take(&self, bytes: usize) -> Vec<PartitionCommit> {
         let mut slots = lock(&self.slots);
         let takes_routine =
@@ -152,9 +153,9 @@ impl CommitQueue {
         }
     }
 
-    /// The notifier of a partition's thread, rung when the outcome of its commit is there. Every other
-    /// source of work for the partition rings it too: the thread waits for this one alone, and is not
-    /// woken for another partition.
+    /// The notifier of a partition's thread, rung when the outcome of its commit is there. Every
+    /// other source of work for the partition rings it too: the thread waits for this one alone,
+    /// and is not woken for another partition.
     pub fn notifier(&self, partition: Partition) -> Arc<Notifier> {
         lock(&self.slots)
             .notifiers
@@ -183,8 +184,8 @@ impl CommitQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     chunks: VecDeque<Arc<Chunk>>,
-    /// Set while the writer is left behind: when the first and the last chunk were skipped that wait
-    /// as one mark.
+    /// Set while the writer is left behind: when the first and the last chunk were skipped that
+    /// wait as one mark.
     behind: Option<(LogTime, LogTime)>,
 }
 

@@ -4,8 +4,9 @@
 //! Four threads: the partition itself, its lake writer, its relays, and exporter and completer.
 //! Each ends once those that feed it have ended: what a partition still saves is still published.
 //! Its loader ([`super::loading`]) and its notifiers ([`super::notifier`]), one for each receiver,
-//! run apart: a partition that is left does not wait for a warehouse or for a receiver. Lake writer, exporter and completer stop only themselves when they are refused, and
-//! delay leaving only shortly when the lake is away: alerts do not need the lake.
+//! run apart: a partition that is left does not wait for a warehouse or for a receiver. Lake
+//! writer, exporter and completer stop only themselves when they are refused, and delay leaving
+//! only shortly when the lake is away: alerts do not need the lake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

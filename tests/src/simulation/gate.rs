@@ -22,9 +22,9 @@ use lake::{GatedLake, GatedWarehouse};
 use log::GatedLog;
 use store::GatedStore;
 
-/// Commits that the store has begun and that no caller waits for any more: their caller has given up,
-/// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
-/// while it waits for its disk or a standby.
+/// Commits that the store has begun and that no caller waits for any more: their caller has given
+/// up, they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one
+/// so while it waits for its disk or a standby.
 #[derive(Default)]
 pub(super) struct Late(Mutex<Vec<Commit>>);
 

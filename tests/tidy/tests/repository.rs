@@ -599,6 +599,21 @@ fn words_of_a_dialect_become_fewer() {
 }
 
 #[test]
+fn comments_that_are_too_wide_become_fewer() {
+    let texts: Vec<(String, String)> = files("rs")
+        .iter()
+        .map(|path| (path.clone(), read(path)))
+        .collect();
+    none(words::check_comments(
+        100,
+        480,
+        texts
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    ));
+}
+
+#[test]
 fn licences_and_origins_are_those_of_deny_toml() {
     let metadata = Command::new(env!("CARGO"))
         .args([

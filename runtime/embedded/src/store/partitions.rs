@@ -1,5 +1,5 @@
-//! Partitions: the layout that the store is bound to, the epochs of owners, the homes of robots, and
-//! where each partition stands.
+//! Partitions: the layout that the store is bound to, the epochs of owners, the homes of robots,
+//! and where each partition stands.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use theatre_actors::ports::{Cursors, Epoch, Error, LakeCut, PartitionStatus, Result};

@@ -99,8 +99,8 @@ impl Plan {
         let turns = are_doubled.then(|| take_turns(&mut ready));
         let left_out = turns.unwrap_or(LeftOut::None);
         let mut is_any_left_out = left_out != LeftOut::None;
-        // Those that were left out come first; then, so that each gets a batch whole some time, those
-        // that got records longest ago.
+        // Those that were left out come first; then, so that each gets a batch whole some time,
+        // those that got records longest ago.
         ready.sort_by_key(|(_, wanted)| (wanted.asked, wanted.served));
         let (mut entries, mut bytes, mut has_more) = (Vec::with_capacity(ready.len()), 0, false);
         for (partition, wanted) in ready {
@@ -161,9 +161,9 @@ enum LeftOut {
     WithMore,
 }
 
-/// Leaves one reader of each partition, since a request names a partition once: the one that was not
-/// asked for the longest, whether or not it then got records. By records alone, a reader that stands
-/// at the end would keep out one that has all still before it.
+/// Leaves one reader of each partition, since a request names a partition once: the one that was
+/// not asked for the longest, whether or not it then got records. By records alone, a reader that
+/// stands at the end would keep out one that has all still before it.
 fn take_turns(ready: &mut Vec<(Arc<Partition>, Wanted)>) -> LeftOut {
     ready.sort_by_key(|(_, wanted)| wanted.asked);
     let (mut names, mut left_out) = (HashSet::with_capacity(ready.len()), LeftOut::None);

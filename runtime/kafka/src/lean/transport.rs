@@ -20,7 +20,8 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionFailure {
     why: String,
-    /// The broker does not let this client in, or cannot serve it: the next attempt may wait longer.
+    /// The broker does not let this client in, or cannot serve it: the next attempt may wait
+    /// longer.
     is_refusal: bool,
 }
 

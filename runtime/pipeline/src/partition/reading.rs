@@ -214,11 +214,11 @@ impl PartitionActor {
         }
     }
 
-    /// Wall-clock ticks. What was said of conditions falls due by the time up to which everything has
-    /// been read, so that what would have prevented a step is known before, and a replay of the log
-    /// does the same. Silence is judged once the partition has seen the log's end for as long as makes
-    /// a robot silent, so that an outage of the log, in which no record could be read, makes no robot
-    /// silent.
+    /// Wall-clock ticks. What was said of conditions falls due by the time up to which everything
+    /// has been read, so that what would have prevented a step is known before, and a replay of the
+    /// log does the same. Silence is judged once the partition has seen the log's end for as long
+    /// as makes a robot silent, so that an outage of the log, in which no record could be read,
+    /// makes no robot silent.
     pub(super) fn tick(&mut self) {
         let now = self.ports.clock.now();
         if now.0 - self.last_tick.0 < TICK_EVERY_US {
@@ -250,8 +250,8 @@ impl PartitionActor {
                 }
                 Reply::Panicked { .. } => true,
             };
-            // What a tick decided is saved like what rows decided: a restart must not decide it again
-            // by another wall clock.
+            // What a tick decided is saved like what rows decided: a restart must not decide it
+            // again by another wall clock.
             if changed {
                 let here = self.positions.clone();
                 self.unsaved.touched(slot, &here);

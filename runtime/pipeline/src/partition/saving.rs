@@ -60,8 +60,8 @@ impl PartitionActor {
         }
         let mut processors = Vec::new();
         let mut weight = 0;
-        // Snapshots are taken eight at a time, and no more than fill a commit: those that are due and
-        // not taken stay due for the next one.
+        // Snapshots are taken eight at a time, and no more than fill a commit: those that are due
+        // and not taken stay due for the next one.
         let mut due = due.into_iter().peekable();
         while weight < self.params.limits.commit_bytes && due.peek().is_some() {
             let batch: Vec<usize> = due.by_ref().take(8).collect();

@@ -89,9 +89,9 @@ pub(super) fn spoil_what_was_said(
     Ok(found)
 }
 
-/// Has the silences of a robot that name a rule name one that is not there, so that they hide nothing.
-/// The rule follows the silence's id, which ends in a number, behind the sign that there is one and its
-/// length.
+/// Has the silences of a robot that name a rule name one that is not there, so that they hide
+/// nothing. The rule follows the silence's id, which ends in a number, behind the sign that there
+/// is one and its length.
 fn silence_another_rule(state: &mut [u8]) {
     let named = b"\x01\x09far_right";
     let follows_id = |at: &usize| {
@@ -108,8 +108,8 @@ fn silence_another_rule(state: &mut [u8]) {
     }
 }
 
-/// Has rejections in a state name changes that never were. The id follows the reason, each behind its
-/// length.
+/// Has rejections in a state name changes that never were. The id follows the reason, each behind
+/// its length.
 fn name_other_changes(state: &mut [u8]) {
     let reason = acting::REASON.as_bytes();
     let places = state.windows(reason.len()).enumerate();

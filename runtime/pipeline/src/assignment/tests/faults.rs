@@ -1,5 +1,6 @@
 //! Lake and warehouse that are away, refuse, or have lost something: robots are heard, saved and
-//! published all the same, readiness says why, and what was missed is made up for once they are well.
+//! published all the same, readiness says why, and what was missed is made up for once they are
+//! well.
 
 use bytes::Bytes;
 use theatre_actors::ports::{LakeCut, LakeEntry, LakeFile, LakeUpload};
