@@ -32,8 +32,8 @@ pub fn check<'a>(
     findings
 }
 
-/// Counts lines of comments that are wider than `columns`, and finds the files if there are more than
-/// `most`.
+/// Counts lines of comments that are wider than `columns`, and finds the files if there are more
+/// than `most`.
 #[must_use]
 pub fn check_comments<'a>(
     columns: usize,
