@@ -18,6 +18,6 @@ pub mod gate;
 mod letters;
 mod open_files;
 mod reports;
-mod sinks;
+pub mod sinks;
 pub mod top;
 mod traces;

@@ -24,7 +24,7 @@ pub struct Setting<'a> {
 }
 
 /// A kind of receiver.
-struct SinkKind {
+pub struct SinkKind {
     /// Its table, as it stands in the file.
     table: &'static str,
     /// The feature of the program that its adapter is behind.
@@ -36,7 +36,7 @@ struct SinkKind {
 }
 
 /// What the crate of a kind provides.
-struct Adapter {
+pub struct Adapter {
     /// Notes what keeps it from being used, without a request to it.
     check: fn(&Config, &mut Faults),
     /// Makes those that are configured, and opens nothing: commands that deliver nothing make them,
