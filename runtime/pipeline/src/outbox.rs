@@ -202,6 +202,15 @@ pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
         .chain(sinks)
 }
 
+/// A name that two active consumers have: they would share a position, and each would miss what the
+/// other was given.
+pub fn named_twice(params: &PipelineParams) -> Option<Cow<'static, str>> {
+    let mut names: Vec<_> = active(params).map(|consumer| consumer.name).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1])?;
+    Some(twice[0].clone())
+}
+
 /// The consumers that the outward thread of a partition runs; relays and sinks have threads of
 /// their own.
 pub fn outward(
@@ -372,6 +381,9 @@ mod tests {
         );
         params.sinks = vec![Arc::new(Webhook(Stream::OutputsOf(OutputKind::Window)))];
         assert_eq!(delivered_outputs(&params, &status), 0);
+        assert_eq!(named_twice(&params), None);
+        params.sinks.push(params.sinks[0].clone());
+        assert_eq!(named_twice(&params).as_deref(), Some("webhook"));
         params.sinks = vec![Arc::new(Webhook(WEBHOOK.stream))];
         let backlogs: Vec<_> = backlogs(&params, &status).collect();
         assert_eq!(

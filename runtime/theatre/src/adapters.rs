@@ -17,7 +17,7 @@ use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
-use theatre_pipeline::{PipelineParams, Ports};
+use theatre_pipeline::{PipelineParams, Ports, outbox};
 use theatre_registry::Sources;
 use theatre_schemas::registry::Registry;
 #[cfg(feature = "servers")]
@@ -252,7 +252,12 @@ pub fn params(
         data_dir: dir.root(),
         clock: &clock,
     });
-    Ok(params)
+    match outbox::named_twice(&params) {
+        Some(name) => Err(ConfigError(format!(
+            "two receivers of outputs keep their positions under the name \"{name}\": give one of them another"
+        ))),
+        None => Ok(params),
+    }
 }
 
 /// The schemas of a configuration: shipped, configured and of declared inputs.
