@@ -7,6 +7,7 @@
 //! delivered to apart from all others ([`super::notifier`]).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,10 @@ pub const TABLES: Consumer = Consumer {
 /// What the names of those consumers begin with that are recipients of the configuration; their
 /// own names follow.
 pub const RECIPIENT_PREFIX: &str = "notify/";
+
+/// What the name of a sink ends with under which the store keeps that it began before there was an
+/// output: a position of 0 is like none.
+const BEGUN_AT_ZERO: &str = " begun";
 
 /// The part of a consumer that delivers the records of one partition.
 ///
@@ -202,6 +207,15 @@ pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
         .chain(sinks)
 }
 
+/// How far each consumer is that the store knows, by name.
+pub fn positions(status: &PartitionStatus) -> BTreeMap<String, u64> {
+    let known = status.cursors.iter();
+    let known = known.filter(|(name, _)| !name.ends_with(BEGUN_AT_ZERO));
+    known
+        .map(|(name, position)| (name.to_owned(), position))
+        .collect()
+}
+
 /// A name that two active consumers have: they would share a position, and each would miss what the
 /// other was given.
 pub fn named_twice(params: &PipelineParams) -> Option<Cow<'static, str>> {
@@ -247,8 +261,7 @@ pub fn begin(
 ) -> Result<()> {
     for sink in &params.sinks {
         let name = sink.consumer().name;
-        // A position of 0 is like none: that there was nothing yet is a mark of its own.
-        let begun_at_zero = format!("{name} begun");
+        let begun_at_zero = format!("{name}{BEGUN_AT_ZERO}");
         if status.cursors.get(&name) > 0 || status.cursors.get(&begun_at_zero) > 0 {
             continue;
         }
@@ -382,6 +395,7 @@ mod tests {
         params.sinks = vec![Arc::new(Webhook(Stream::OutputsOf(OutputKind::Window)))];
         assert_eq!(delivered_outputs(&params, &status), 0);
         assert_eq!(named_twice(&params), None);
+        assert_eq!(positions(&status)["exporter"], 4);
         params.sinks.push(params.sinks[0].clone());
         assert_eq!(named_twice(&params).as_deref(), Some("webhook"));
         params.sinks = vec![Arc::new(Webhook(WEBHOOK.stream))];
