@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use theatre_schemas::dataset::Datasets;
-use theatre_schemas::records::Transition;
 
 use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
 
 pub mod alert;
 pub mod columns;
 pub mod component;
+mod dead_letter;
 pub mod description;
 pub mod facility_version;
 pub mod instrument;
@@ -29,9 +29,12 @@ pub mod robot_version;
 pub mod session;
 pub mod shadow_alert;
 pub mod surgeon_version;
+mod tally;
 pub mod window;
 
 use columns::{ColumnSink, ColumnTypes};
+pub use dead_letter::{Counters, DeadReason, DeadRow};
+pub use tally::{Tally, TopicTally};
 
 /// Makes the kinds of output of the modules that describe them: the only list of kinds.
 macro_rules! output_kinds {
@@ -179,8 +182,8 @@ pub struct OutputTable {
     pub described: description::Described,
     /// What its rows are, to those who erase.
     pub holds: Holds,
-    /// The column that says when a row happened, where no two revisions of a row differ in it. A table
-    /// without has no rows that are old: what they say may still hold, or be revised.
+    /// The column that says when a row happened, where no two revisions of a row differ in it. A
+    /// table without has no rows that are old: what they say may still hold, or be revised.
     pub happened: Option<&'static str>,
     /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
     /// their names and types.
@@ -288,183 +291,6 @@ pub(crate) fn fingerprint(content: &[u8]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// Why a record was dead-lettered. The names are stored and published; never re-used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadReason {
-    /// The frame is not one we know.
-    BadFrame,
-    /// The schema id is not known to any source.
-    UnknownSchema,
-    /// The bytes do not decode by the schema they name.
-    Undecodable,
-    /// Longer than the configured limit.
-    TooLarge,
-    /// No robot or no event time in it.
-    Unroutable,
-    /// Dated too far after its append time.
-    Future,
-    /// Behind the robot's clock by more than the allowed lateness. Counted as late, not as dead.
-    Late,
-    /// From a range of sequence numbers that was given up: may or may not be a duplicate.
-    SequenceGivenUp,
-    /// An actor panicked on it, twice.
-    Poison,
-    /// A value that its kind of event does not allow, such as an unknown procedure step.
-    Invalid,
-    /// Its robot is at home in another partition: written by a producer with another partitioner.
-    WrongPartition,
-}
-
-impl DeadReason {
-    /// The name used in tables, metrics and published records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BadFrame => "bad_frame",
-            Self::UnknownSchema => "unknown_schema",
-            Self::Undecodable => "undecodable",
-            Self::TooLarge => "too_large",
-            Self::Unroutable => "unroutable",
-            Self::Future => "future",
-            Self::Late => "late",
-            Self::SequenceGivenUp => "sequence_given_up",
-            Self::Poison => "poison",
-            Self::Invalid => "invalid",
-            Self::WrongPartition => "wrong_partition",
-        }
-    }
-
-    /// All reasons, in order of their stored index.
-    pub const ALL: [DeadReason; 11] = [
-        Self::BadFrame,
-        Self::UnknownSchema,
-        Self::Undecodable,
-        Self::TooLarge,
-        Self::Unroutable,
-        Self::Future,
-        Self::Late,
-        Self::SequenceGivenUp,
-        Self::Poison,
-        Self::Invalid,
-        Self::WrongPartition,
-    ];
-}
-
-/// A record that could not be applied: where it stood and why. The intake adds the bytes, which
-/// processors do not have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DeadRow {
-    /// Input topic.
-    pub topic: usize,
-    /// Its offset.
-    pub offset: u64,
-    /// Its append time, microseconds UTC.
-    pub append_time: i64,
-    /// Why.
-    pub reason: DeadReason,
-    /// The same in words, without personal data.
-    pub detail: String,
-    /// The robot, where known.
-    pub robot_id: Option<String>,
-    /// Schema id, where known.
-    pub schema_id: Option<u32>,
-    /// Decodable rows: their columns as JSON (persons already pseudonymised). Others: their bytes,
-    /// sealed.
-    pub payload: Vec<u8>,
-    /// True when `payload` is sealed bytes.
-    pub sealed: bool,
-    /// Length of the record's value in the log, bytes; 0 where only columns are at hand.
-    pub size: u64,
-    /// SHA-256 of the record's value in hex; empty where only columns are at hand.
-    pub sha256: String,
-}
-
-impl DeadRow {
-    /// The same without what may name persons or was in the record: its place, reason, robot and
-    /// hash stay, by which it is accounted for.
-    #[must_use]
-    pub fn erased(mut self) -> Self {
-        self.payload = Vec::new();
-        self.detail = String::new();
-        self
-    }
-
-    /// Rough size in memory and in a commit, bytes.
-    pub fn weight(&self) -> usize {
-        self.payload.len() + OVERHEAD
-    }
-}
-
-/// What became of the records of one input topic, counted per processor. Sums to the records that
-/// were read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Applied to the state.
-    pub applied: u64,
-    /// Beyond the allowed lateness; dead-lettered with reason `late`.
-    pub late: u64,
-    /// Seen before; dropped.
-    pub duplicate: u64,
-    /// Dead-lettered for any other reason, by index in [`DeadReason::ALL`]; trailing zeros may be
-    /// missing.
-    pub dead: Vec<u64>,
-}
-
-impl Counters {
-    /// Counts one dead-lettered record; `Late` goes to `late`.
-    pub fn count_dead(&mut self, reason: DeadReason) {
-        if reason == DeadReason::Late {
-            self.late += 1;
-            return;
-        }
-        let index = DeadReason::ALL
-            .iter()
-            .position(|other| *other == reason)
-            .expect("ALL lists every reason");
-        if self.dead.len() <= index {
-            self.dead.resize(index + 1, 0);
-        }
-        self.dead[index] += 1;
-    }
-
-    /// All dead-lettered records but the late ones.
-    pub fn dead_total(&self) -> u64 {
-        self.dead.iter().sum()
-    }
-
-    /// Everything that was read.
-    pub fn total(&self) -> u64 {
-        self.applied + self.late + self.duplicate + self.dead_total()
-    }
-
-    /// What was counted since these counts were taken.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        let counted = |(at, now): (usize, &u64)| {
-            now.saturating_sub(before.dead.get(at).copied().unwrap_or(0))
-        };
-        Self {
-            applied: self.applied.saturating_sub(before.applied),
-            late: self.late.saturating_sub(before.late),
-            duplicate: self.duplicate.saturating_sub(before.duplicate),
-            dead: self.dead.iter().enumerate().map(counted).collect(),
-        }
-    }
-
-    /// Adds another processor's counts.
-    pub fn add(&mut self, other: &Self) {
-        self.applied += other.applied;
-        self.late += other.late;
-        self.duplicate += other.duplicate;
-        if self.dead.len() < other.dead.len() {
-            self.dead.resize(other.dead.len(), 0);
-        }
-        for (mine, theirs) in self.dead.iter_mut().zip(&other.dead) {
-            *mine += theirs;
-        }
-    }
-}
-
 /// Everything a processor asks for while it applies rows, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
@@ -479,8 +305,8 @@ pub struct Outputs {
     pub tally: Tally,
 }
 
-/// Outputs are equal if what is committed is. What is only counted depends on how rows were cut into
-/// messages, which nothing else may.
+/// Outputs are equal if what is committed is. What is only counted depends on how rows were cut
+/// into messages, which nothing else may.
 impl PartialEq for Outputs {
     fn eq(&self, other: &Self) -> bool {
         let Self {
@@ -491,62 +317,6 @@ impl PartialEq for Outputs {
         } = self;
         (events, dead, urgent) == (&other.events, &other.dead, &other.urgent)
     }
-}
-
-/// What is counted of the rows that a processor applied, for metrics. Neither committed nor
-/// published: a count since the process started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Records that were seen before, and records found missing by their numbers, by topic;
-    /// trailing zeros may be missing.
-    pub by_topic: Vec<TopicTally>,
-    /// Transitions of conditions, in the order of [`Transition::ALL`].
-    pub transitions: [u32; Transition::ALL.len()],
-    /// Those of rules in the shadow, which are sent to no one, in the same order.
-    pub shadow_transitions: [u32; Transition::ALL.len()],
-    /// Open conditions by priority (high, medium, low); `None` where none has changed.
-    pub open_conditions: Option<[u32; 3]>,
-    /// Whether the robot is silent, as a tick of the wall clock found; `None` without a tick.
-    pub is_silent: Option<bool>,
-}
-
-/// What is counted of one topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TopicTally {
-    /// Records that were seen before.
-    pub duplicates: u64,
-    /// Records found missing by the numbers around them.
-    pub missing: u64,
-}
-
-impl Tally {
-    /// How many conditions became what.
-    pub fn transitions_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        named(self.transitions)
-    }
-
-    /// How many conditions of rules in the shadow would have become what.
-    pub fn shadow_transitions_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        named(self.shadow_transitions)
-    }
-
-    /// Adds to the counts of a topic.
-    pub fn add(&mut self, topic: usize, counted: TopicTally) {
-        if counted == TopicTally::default() {
-            return;
-        }
-        if self.by_topic.len() <= topic {
-            self.by_topic.resize(topic + 1, TopicTally::default());
-        }
-        self.by_topic[topic].duplicates += counted.duplicates;
-        self.by_topic[topic].missing += counted.missing;
-    }
-}
-
-/// Counts of transitions by their names.
-fn named(counts: [u32; Transition::ALL.len()]) -> impl Iterator<Item = (&'static str, u64)> {
-    let names = Transition::ALL.map(Transition::as_str);
-    names.into_iter().zip(counts.map(u64::from))
 }
 
 #[cfg(test)]

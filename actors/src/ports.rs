@@ -7,10 +7,12 @@
 //! each port for embedded files and in memory, and one contract suite runs against all of them.
 
 mod access;
+mod commits;
 mod dead_letters;
 mod erasure;
 mod lake;
 mod lake_files;
+mod layouts;
 mod log;
 mod pages;
 mod schema_source;
@@ -21,6 +23,10 @@ mod warehouse;
 use crate::position::Partition;
 
 pub use access::{AccessStore, AuditEntry, AuditFilter, Begun, Reservation, Role, StoredToken};
+pub use commits::{
+    CommitOutcome, PartitionCommit, ProcessorSave, StoredDead, StoredOutput, StoredProcessor,
+    StoredUndelivered, Undelivered,
+};
 pub use dead_letters::{DeadLetterStore, DeadReplay, PlaceInLog};
 pub use erasure::{
     ErasedBy, ErasedCount, ErasedRows, FileRevision, LakeRegister, RowSelection, TableErasure,
@@ -28,6 +34,7 @@ pub use erasure::{
 };
 pub use lake::{Lake, LakeBytes, LakeEntry, LakeUpload, attempts_of, is_outdated, outside};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
+pub use layouts::{PastLayout, ProcessorMove, Repartition};
 pub use log::{
     Appender, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing,
     Ownership, PollEnd, PollLimit, RecordView, SoleMember,
@@ -35,9 +42,7 @@ pub use log::{
 pub use pages::{OutputPage, OutputPlace, PageFilter, PageStore};
 pub use schema_source::SchemaSource;
 pub use store::{
-    CheckpointStore, CommitOutcome, Cursors, Expiry, Export, LakeCut, OutputFilter,
-    PartitionCommit, PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, Repartition,
-    StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered, UnknownCode,
+    CheckpointStore, Cursors, Expiry, Export, LakeCut, OutputFilter, PartitionStatus, UnknownCode,
 };
 pub use tables::{ColumnValues, TableBatch, TableRows};
 pub use warehouse::{

@@ -1,5 +1,5 @@
-//! Decoded records of a dataset: signals row by row, everything else as Arrow arrays, plus the offset
-//! and append time of each row in the log.
+//! Decoded records of a dataset: signals row by row, everything else as Arrow arrays, plus the
+//! offset and append time of each row in the log.
 
 use std::sync::{Arc, OnceLock};
 

@@ -63,8 +63,8 @@ pub enum ColumnType {
     TimestampMicros,
     /// Days since 1970-01-01.
     Date,
-    /// An exact decimal number, such as money: so many digits, so many of them after the point. Held
-    /// as a whole number of units of the last digit.
+    /// An exact decimal number, such as money: so many digits, so many of them after the point.
+    /// Held as a whole number of units of the last digit.
     Decimal {
         /// Digits, 18 at most.
         precision: u8,
@@ -78,8 +78,8 @@ pub const DECIMAL_PRECISION_MAX: u32 = 18;
 
 impl ColumnType {
     /// True when every value of this type is one of `later`, too, or becomes one by Avro's
-    /// promotions of numbers: `int` to `long` to `float` and `double`. Lake and warehouse follow such
-    /// a change, and read what was written before it.
+    /// promotions of numbers: `int` to `long` to `float` and `double`. Lake and warehouse follow
+    /// such a change, and read what was written before it.
     pub fn widens_to(self, later: Self) -> bool {
         use ColumnType::{Float32, Float64, Int32, Int64};
         self == later
@@ -251,8 +251,8 @@ impl Dataset {
         self.signals.iter().position(|signal| signal.name == name)
     }
 
-    /// The signal whose values are kept in rows only, see [`crate::signal_rows`]; `None` for a column
-    /// that is an array of its own.
+    /// The signal whose values are kept in rows only, see [`crate::signal_rows`]; `None` for a
+    /// column that is an array of its own.
     pub(crate) fn signal_in_rows(&self, column: usize) -> Option<usize> {
         let is_double = self.columns[column].column_type == ColumnType::Float64;
         self.signal_of(column).filter(|_| is_double)

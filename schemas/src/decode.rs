@@ -45,7 +45,7 @@ pub enum DecodeError {
         what: &'static str,
     },
     /// The record was decoded, but it names no robot or no time.
-    #[error("the record has no {what}, so it belongs to nobody")]
+    #[error("the record has no {what}, so it cannot be given to a robot")]
     Unroutable {
         /// The missing field.
         what: &'static str,

@@ -4,8 +4,9 @@
 //! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`declaration`] (the
 //! same for schemas without Theatre's properties), [`framing`] (how a message names its schema),
 //! [`registry`] (schema id to writer schema), [`decode`] (bytes to columns, by the writer's
-//! schema), [`datums`] (records one behind another), [`encode`] (JSON to such bytes), [`batch`] (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes,
-//! dead letters), [`pseudonym`] (keyed pseudonyms and sealed bytes). The `.avsc` files live under
+//! schema), [`datums`] (records one behind another), [`encode`] (JSON to such bytes), [`batch`]
+//! (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes, dead letters),
+//! [`pseudonym`] (keyed pseudonyms and sealed bytes). The `.avsc` files live under
 //! `avro/<subject>/vN.avsc`.
 //!
 //! Invariant: no I/O, no clock, no randomness; nothing here knows of Kafka, files or actors.

@@ -24,7 +24,8 @@ impl RecordError {
     }
 }
 
-/// The writer and the readers of a shipped schema, which live as long as the process: they borrow it.
+/// The writer and the readers of a shipped schema, which live as long as the process: they borrow
+/// it.
 struct Published {
     id: u32,
     #[cfg(test)]
@@ -360,7 +361,7 @@ pub(crate) fn text_at(mut value: Value, path: &str) -> Option<String> {
 /// The subjects of what is published, with their schemas, and how a message is read and written
 /// again: each keeps the bytes of every version.
 #[cfg(test)]
-pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 14] = [
+pub(crate) const PUBLISHED: &[(&str, &str, Rewrite)] = &[
     (
         "maintenance_alerts",
         include_str!("../avro/maintenance_alerts/v2.avsc"),

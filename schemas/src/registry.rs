@@ -180,8 +180,8 @@ impl Registry {
             .max_by_key(|writer| (version(writer), writer.id.number()))
     }
 
-    /// The writer's schema of a dataset that gives the same bytes as another schema; `None` where there
-    /// is none.
+    /// The writer's schema of a dataset that gives the same bytes as another schema; `None` where
+    /// there is none.
     ///
     /// # Errors
     /// When the other one is no schema.

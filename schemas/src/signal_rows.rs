@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, Float64Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 
-/// So many bytes of rows are made of columns at a time: they stay in a processor's first-level cache
-/// while each of their signals is set.
+/// So many bytes of rows are made of columns at a time: they stay in a processor's first-level
+/// cache while each of their signals is set.
 const BYTES_AT_ONCE: usize = 16 * 1024;
 
 /// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named
@@ -247,8 +247,8 @@ fn fill(rows: &mut [f64], width: usize, signal: usize, column: &Float64Array) {
     }
 }
 
-/// Adds every value times 0 to the sum of its signal, which is 0 for a finite number and NaN for any
-/// other: without a branch, so that the compiler takes several signals at once.
+/// Adds every value times 0 to the sum of its signal, which is 0 for a finite number and NaN for
+/// any other: without a branch, so that the compiler takes several signals at once.
 fn add_products_with_zero(products: &mut [f64], rows: &[f64]) {
     for row in rows.chunks_exact(products.len().max(1)) {
         for (product, value) in products.iter_mut().zip(row) {

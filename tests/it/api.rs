@@ -639,11 +639,13 @@ fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> 
         "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
         "y".repeat(1 << 20)
     );
-    // It is cut off, or told that it asks for too much.
-    let told = http::raw(&served.address, huge.as_bytes());
+    // It is cut off, or refused because it asks for too much.
+    let answered = http::raw(&served.address, huge.as_bytes());
     ensure!(
-        told.as_ref().map_or(true, |answer| answer.status >= 400),
-        "{told:?}"
+        answered
+            .as_ref()
+            .map_or(true, |answer| answer.status >= 400),
+        "{answered:?}"
     );
     // Slow callers do not hold up the others.
     let mut slow = Vec::new();

@@ -10,6 +10,7 @@ use theatre_actors::ports::{
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_config::Config;
+use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_pipeline::checkpointer::Checkpointer;
 use theatre_pipeline::commit_feed::CommitFeed;
@@ -53,7 +54,7 @@ fn a_commit_that_is_refused_stops_its_own_partition_only() -> Result<()> {
         Arc::new(SystemClock),
         Arc::new(MemoryStore::default()),
     );
-    let params = theatre::adapters::params(&Config::default(), [0; 32])?;
+    let params = theatre::adapters::params(&Config::default(), &DataDir::new("unused"), [0; 32])?;
     let ports = Ports {
         log: Arc::new(MemoryLog::new(clock.clone())),
         store: store.clone(),

@@ -226,7 +226,8 @@ fn damaged_states_are_found_and_go_on_as_if_nothing_had_happened() -> Result<()>
         *here,
         with_a_wrong_window(&with_window.state)?,
     )?;
-    let config = theatre::adapters::params(&deployment.config()?, [7; 32])?.processor;
+    let dir = DataDir::new(deployment.path(PLACE));
+    let config = theatre::adapters::params(&deployment.config()?, &dir, [7; 32])?.processor;
     let nothing = Processor::new(lost, config).snapshot();
     let nothing = Processor::moved(&nothing, &emptied.positions)?;
     damage(&deployment, emptied, *there, nothing)?;
@@ -388,7 +389,8 @@ fn on_servers_a_lost_state_is_built_anew_though_its_process_still_runs() -> Resu
     }
     let before = states(&*deployment.ports(PLACE)?.store)?;
     let (key, stored) = before.last_key_value().context("no state")?;
-    let config = theatre::adapters::params(&deployment.config()?, [7; 32])?.processor;
+    let dir = DataDir::new(deployment.path(PLACE));
+    let config = theatre::adapters::params(&deployment.config()?, &dir, [7; 32])?.processor;
     let nothing = Processor::new(&key.1, config).snapshot();
     let nothing = Processor::moved(&nothing, &stored.positions)?;
     damage(deployment, stored, key.0, nothing)?;

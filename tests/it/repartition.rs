@@ -5,6 +5,7 @@ use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::EventLog;
 use theatre_actors::processor::Processor;
 use theatre_config::INPUT_TOPICS;
+use theatre_embedded::data_dir::DataDir;
 use theatre_tests::conclusions::Conclusions;
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};
@@ -207,7 +208,8 @@ fn all_are_built_anew(deployment: &Deployment, partitions: u32, sources: &[&str]
     }
     drop(store);
     let (partition, stored) = found.context("no robot has moved")?;
-    let config = theatre::adapters::params(&deployment.config()?, [7; 32])?.processor;
+    let dir = DataDir::new(deployment.path("first"));
+    let config = theatre::adapters::params(&deployment.config()?, &dir, [7; 32])?.processor;
     let nothing = Processor::new(&stored.processor, config).snapshot();
     let nothing = Processor::moved(&nothing, &stored.positions)?;
     damage(deployment, &stored, partition, nothing)?;

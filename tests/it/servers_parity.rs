@@ -1,5 +1,5 @@
-//! The same input gives the same on Kafka, PostgreSQL, S3 and Redshift as it does embedded, whoever
-//! produced it.
+//! The same input gives the same on Kafka, PostgreSQL, S3 and Redshift as it does embedded, by
+//! whichever client it was produced.
 
 use std::collections::BTreeMap;
 

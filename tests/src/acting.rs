@@ -121,9 +121,9 @@ fn combination(tick: u64, now: i64) -> Result<NewRecord> {
     said((tick, now), "put", ("both", false), Some(rule))
 }
 
-/// Changes are approved a while after they came, which refuses its own maker, and once more after their
-/// repetition. Some combinations are rejected or withdrawn, and what approves them later is too late.
-/// Where changes need no approval nothing waits, and all of these are refused.
+/// Changes are approved a while after they came, which refuses its own maker, and once more after
+/// their repetition. Some combinations are rejected or withdrawn, and what approves them later is
+/// too late. Where changes need no approval nothing waits, and all of these are refused.
 fn answers(tick: u64, now: i64) -> Result<Vec<NewRecord>> {
     let mut answers = Vec::new();
     let mut say = |of: u64, rule: &str, kind: &str, person: u64| -> Result<()> {

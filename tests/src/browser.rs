@@ -264,7 +264,8 @@ impl Browser {
         self.command("actions", &actions).map(drop)
     }
 
-    /// Drags a pointer over a part of what a selector finds, from one share of its width to another.
+    /// Drags a pointer over a part of what a selector finds, from one share of its width to
+    /// another.
     ///
     /// # Errors
     /// When it is not there.
@@ -297,8 +298,8 @@ impl Browser {
         self.command("goog/cdp/execute", &command).map(drop)
     }
 
-    /// What the console got since the last call: errors of scripts, what the content security policy
-    /// refused, and answers that were errors.
+    /// What the console got since the last call: errors of scripts, what the content security
+    /// policy refused, and answers that were errors.
     ///
     /// # Errors
     /// When the browser does not answer.

@@ -1,11 +1,11 @@
 //! What a deployment concluded from its input, as far as it must depend on neither servers, crashes
 //! nor the moments at which things arrived.
 //!
-//! Compared are contents: transitions of each condition in order, outcomes as last published, windows
-//! with their revisions merged, what became of every record, and the rows of lake and warehouse.
-//! Left out is what depends on the order between topics: how often an outcome or a window was
-//! corrected on the way (`revision`); and on the moment of arrival: when a record was appended
-//! (`_append_time`). Moments that records and outputs name themselves are compared.
+//! Compared are contents: transitions of each condition in order, outcomes as last published,
+//! windows with their revisions merged, what became of every record, and the rows of lake and
+//! warehouse. Left out is what depends on the order between topics: how often an outcome or a
+//! window was corrected on the way (`revision`); and on the moment of arrival: when a record was
+//! appended (`_append_time`). Moments that records and outputs name themselves are compared.
 
 mod tables;
 

@@ -1,5 +1,5 @@
 //! The input of the tests on servers: a simulated fleet with faults, the same records in the same
-//! order whoever writes them, and rules that often fire.
+//! order by whichever client they are written, and rules that often fire.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -80,8 +80,8 @@ fn read(answer: &[u8]) -> Result<Answer> {
     })
 }
 
-/// Sends JSON as HTTP/1.1, to a server that speaks nothing older and hangs up when it likes: what it
-/// says is read to the length that it gives.
+/// Sends JSON as HTTP/1.1, to a server that speaks nothing older and hangs up when it likes: what
+/// it says is read to the length that it gives.
 ///
 /// # Errors
 /// When nothing answers in this time.

@@ -82,7 +82,7 @@ pub struct Tally {
     pub handled: usize,
     /// Those that a receiver is sent.
     pub sent: usize,
-    /// What rules in the shadow would have told.
+    /// What rules in the shadow would have put out.
     pub shadows: usize,
     /// Outcome revisions.
     pub outcomes: usize,
@@ -232,8 +232,8 @@ impl World {
     }
 }
 
-/// Whether there is a receiver beside the log and the lake: with every other seed, so that there are
-/// pipelines without one, too; with a bug, only if that is the receiver's.
+/// Whether there is a receiver beside the log and the lake: with every other seed, so that there
+/// are pipelines without one, too; with a bug, only if that is the receiver's.
 fn has_pager(seed: u64, bug: Option<Bug>) -> bool {
     match bug {
         None => seed % 2 == 1,
@@ -241,8 +241,8 @@ fn has_pager(seed: u64, bug: Option<Bug>) -> bool {
     }
 }
 
-/// Whether changes of rules need another person's approval: with every other pair of seeds; with a bug,
-/// only if that is one of approvals.
+/// Whether changes of rules need another person's approval: with every other pair of seeds; with a
+/// bug, only if that is one of approvals.
 fn needs_approval(seed: u64, bug: Option<Bug>) -> bool {
     match bug {
         None => seed / 2 % 2 == 1,

@@ -1,7 +1,7 @@
 //! Two years of a small fleet as files of the lake, made to show what a star schema may get wrong:
 //! entries that come late and out of order, that say again what was known, that move a robot;
-//! versions that were withdrawn; cases without a result, under way, that move to another robot, that
-//! have the number of another; revisions of windows; work with and without an alert.
+//! versions that were withdrawn; cases without a result, under way, that move to another robot,
+//! that have the number of another; revisions of windows; work with and without an alert.
 
 use std::collections::BTreeMap;
 

@@ -51,15 +51,15 @@ pub trait DeadLetterStore: Send + Sync {
     /// that order.
     fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>>;
 
-    /// Those that were begun and of which it is not known whether the copy is in the log, in order
-    /// of partition and number.
+    /// The replays that were begun and of which it is not known whether the copy is in the log, in
+    /// order of partition and number.
     fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>>;
 
-    /// Those whose copies stand at these places of the log, in order of partition and number.
+    /// The replays whose copies stand at these places of the log, in order of partition and number.
     fn dead_replays_at(&self, places: &[PlaceInLog]) -> Result<Vec<DeadReplay>>;
 
-    /// Those whose copies stand in a partition of an input topic, at these offsets; in the order of
-    /// the copies.
+    /// The replays whose copies stand in a partition of an input topic, at these offsets; in the
+    /// order of the copies.
     fn dead_replays_within(
         &self,
         topic: TopicIndex,

@@ -2,87 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LakeRegister, LoadBatch,
-    PageStore, RegisteredFile, Result, TableBatch,
+    CommitOutcome, DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile,
+    LakeRegister, LoadBatch, PageStore, PartitionCommit, PastLayout, RegisteredFile, Repartition,
+    Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
 };
-use crate::outputs::{DeadRow, OutputEvent, OutputKind};
+use crate::outputs::OutputKind;
 use crate::position::{Partition, Positions};
 use crate::time::LogTime;
-
-/// One processor at one moment: its state, and all it concluded since its last save.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProcessorSave {
-    /// The robot's id; empty for the partition's intake processor (records that name no robot).
-    pub processor: String,
-    /// Number of this save of this processor, from 1. A save that is not newer than the stored one
-    /// is already there and is skipped together with its outputs.
-    pub save_number: u64,
-    /// What the state has seen.
-    pub positions: Positions,
-    /// Encoded, versioned state.
-    pub state: Vec<u8>,
-    /// Outputs since the last save, in order.
-    pub outputs: Vec<OutputEvent>,
-    /// Dead letters since the last save, in order.
-    pub dead: Vec<DeadRow>,
-}
-
-impl ProcessorSave {
-    /// Rough size in bytes, for cutting commits.
-    pub fn weight(&self) -> usize {
-        let outputs: usize = self.outputs.iter().map(OutputEvent::weight).sum();
-        let dead: usize = self.dead.iter().map(DeadRow::weight).sum();
-        self.state.len() + outputs + dead + 64
-    }
-}
-
-/// What one partition wants committed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PartitionCommit {
-    /// The partition.
-    pub partition: Partition,
-    /// The epoch under which it is owned.
-    pub epoch: Epoch,
-    /// Processors to save.
-    pub processors: Vec<ProcessorSave>,
-    /// No processor needs a record below this any more once this commit is in. Never moves back.
-    pub floor: Positions,
-}
-
-/// What became of one partition's part of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// Committed (or had been already).
-    Committed {
-        /// Highest output sequence number of the partition.
-        last_output: u64,
-        /// Highest dead-letter sequence number of the partition.
-        last_dead: u64,
-    },
-    /// Refused, nothing of it was written: the partition has another owner.
-    Stale {
-        /// The epoch the store holds.
-        current: Epoch,
-    },
-}
-
-/// A stored processor.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredProcessor {
-    /// The robot's id; empty for the intake processor.
-    pub processor: String,
-    /// Number of its last save.
-    pub save_number: u64,
-    /// What that save has seen.
-    pub positions: Positions,
-    /// Encoded state.
-    pub state: Vec<u8>,
-    /// When that save was committed; 0 where an earlier build has saved it, which did not say so.
-    pub saved_at: LogTime,
-}
 
 /// Where a partition stands, as the store knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,56 +85,6 @@ impl From<UnknownCode> for Error {
     }
 }
 
-/// A committed output.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredOutput {
-    /// Its partition.
-    pub partition: Partition,
-    /// Its number within the partition: dense, from 1, in order of commit.
-    pub sequence: u64,
-    /// When it was committed.
-    pub committed_at: LogTime,
-    /// The output.
-    pub output: OutputEvent,
-}
-
-/// A committed dead letter.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredDead {
-    /// Its partition.
-    pub partition: Partition,
-    /// Its number within the partition: dense, from 1.
-    pub sequence: u64,
-    /// The dead letter.
-    pub dead: DeadRow,
-    /// Since when its payload and detail are erased.
-    pub purged_at: Option<LogTime>,
-}
-
-/// An output that a consumer could not deliver and has passed over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undelivered {
-    /// Its number within the partition.
-    pub sequence: u64,
-    /// Why it was not delivered, in words.
-    pub reason: String,
-    /// When it was set aside.
-    pub at: LogTime,
-}
-
-/// An undelivered output, as the store has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredUndelivered {
-    /// The consumer.
-    pub consumer: String,
-    /// Why it was not delivered, in words.
-    pub reason: String,
-    /// When it was set aside.
-    pub at: LogTime,
-    /// The output.
-    pub output: StoredOutput,
-}
-
 /// A cut of the lake: every open file of a partition closed at one position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LakeCut {
@@ -251,62 +128,6 @@ pub struct OutputFilter {
     pub until: Option<i64>,
     /// At most this many, the newest by commit; 0 = all.
     pub limit: usize,
-}
-
-/// A partition count that the store had before a repartition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PastLayout {
-    /// Partitions it had.
-    pub partitions: u32,
-    /// Where each of them stood, by number: what lies below was processed while robots lived by
-    /// this count, the rest afterwards.
-    pub ended_at: Vec<Positions>,
-}
-
-/// A robot's processor on its way to another partition.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProcessorMove {
-    /// The robot.
-    pub robot: String,
-    /// Where it is stored.
-    pub from: Partition,
-    /// Where it is to be.
-    pub to: Partition,
-    /// Where it begins to read there.
-    pub positions: Positions,
-    /// Its state, of which nothing but the positions has changed.
-    pub state: Vec<u8>,
-}
-
-/// A change of the partition count.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Repartition {
-    /// The layout that ends; its count is the one that the store must have.
-    pub ended: PastLayout,
-    /// The new count, larger than the old one.
-    pub partitions: u32,
-    /// The epochs, by partition of the old layout, under which everything here was read.
-    pub epochs: Vec<Epoch>,
-    /// Processors that move.
-    pub moves: Vec<ProcessorMove>,
-    /// New duplicate-check states of lake writers, by partition of the new layout; partitions that
-    /// are not named keep theirs.
-    pub lake_states: Vec<(Partition, Vec<u8>)>,
-}
-
-impl Repartition {
-    /// Why a store of `known` partitions cannot be changed so.
-    pub fn misfit(&self, known: u32) -> Error {
-        let (from, to) = (self.ended.partitions, self.partitions);
-        Error::Refused(format!(
-            "the store has {known} partitions, so it cannot be changed from {from} to {to}: look again with `theatre state show`"
-        ))
-    }
-
-    /// The refusal of a move that does not find its processor.
-    pub fn outdated(&self) -> Error {
-        Error::Refused("processors that were to move are not where they were: another process has changed the store; stop it and repeat".to_owned())
-    }
 }
 
 /// A search for outputs that need not be kept any longer.
@@ -361,11 +182,11 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
     /// All stored processors of a partition.
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>>;
 
-    /// Number of the last save of each processor of a partition: a processor whose number is known has
-    /// not changed.
+    /// Number of the last save of each processor of a partition: a processor whose number is known
+    /// has not changed.
     fn save_numbers(&self, partition: Partition) -> Result<Vec<(String, u64)>>;
 
-    /// Those of some processors of a partition that are stored there.
+    /// The processors of these names that are stored in a partition.
     fn processors_named(
         &self,
         partition: Partition,
@@ -394,7 +215,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         limit: usize,
     ) -> Result<Vec<StoredOutput>>;
 
-    /// The same of one kind.
+    /// Outputs of one kind after a number, in order.
     fn outputs_of_kind_after(
         &self,
         partition: Partition,
@@ -403,7 +224,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         limit: usize,
     ) -> Result<Vec<StoredOutput>>;
 
-    /// The same as [`Self::outputs_after`] without those of some kinds.
+    /// Outputs after a number, in order, without those of some kinds.
     fn outputs_beside(
         &self,
         partition: Partition,
@@ -527,7 +348,7 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         self.plan_load_beside(partition, epoch, max_files, &DeferredBatches::default())
     }
 
-    /// The same beside what is passed over.
+    /// The plan of the next load as in [`Self::plan_load`], beside batches that are passed over.
     fn plan_load_beside(
         &self,
         partition: Partition,

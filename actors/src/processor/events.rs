@@ -81,7 +81,7 @@ impl Processor {
         }
     }
 
-    /// Hears an event; nothing has changed when it is refused.
+    /// Applies an event; nothing has changed when it is refused.
     fn take_event(
         &mut self,
         batch: &Batch,

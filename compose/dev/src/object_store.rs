@@ -6,8 +6,8 @@
 //! goes away, as S3 does: half a completion would lose parts. Completions come one after another,
 //! since in the middle of one the upload is gone and the object not yet there, which S3 never
 //! shows. A completion that is interrupted, by a kill too, leaves its upload to the next one
-//! ([`completion`]). And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as
-//! a denied access. Like other object stores it answers GET of `/health`, without keys.
+//! ([`completion`]). And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not
+//! as a denied access. Like other object stores it answers GET of `/health`, without keys.
 
 mod completion;
 

@@ -95,7 +95,7 @@ impl Postgres {
         Self::start_on(root, durability, life, None)
     }
 
-    /// As [`Self::start`], with a server that lets nobody in but over TLS.
+    /// As [`Self::start`], with a server that refuses connections without TLS.
     ///
     /// # Errors
     /// As [`Self::start`].

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub enum Life {
     /// As long as the value that started it, and never longer than this process, however that ends.
     Owned,
-    /// Until somebody stops it.
+    /// Until it is stopped by a person or a command.
     Detached,
 }
 

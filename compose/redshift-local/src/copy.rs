@@ -176,7 +176,7 @@ async fn load_file(
         }
     }
     if let Some(why) = failed {
-        // What the server says to this is that it was told to stop; why is what matters.
+        // What the server says to this is that it was asked to stop; why is what matters.
         let _ = sink.abort("the file is refused").await;
         return Err(why);
     }

@@ -68,8 +68,7 @@ pub struct SubStatement {
     pub error: Option<String>,
     /// Rows given or changed; -1 if none can be.
     pub rows: i64,
-    /// What it gave. Shared: whoever asks for the statement, a page or its status, gets a copy of
-    /// all else.
+    /// What it gave. Shared: a request for the statement, a page or its status copies all else.
     pub result: Option<Arc<ResultSet>>,
     /// Seconds since 1970.
     pub created_at: f64,
@@ -125,7 +124,7 @@ pub struct Statement {
     pub parts: Vec<SubStatement>,
     /// PostgreSQL's process, 0 before there is one.
     pub pid: i32,
-    /// Somebody wants it to stop.
+    /// A client has asked to cancel it.
     pub cancelled: bool,
     /// Seconds since 1970.
     pub created_at: f64,

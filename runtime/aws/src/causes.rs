@@ -1,5 +1,5 @@
-//! Errors of the SDK in words: their own text leaves out what went wrong, and their debug form is for who
-//! writes programs.
+//! Errors of the SDK in words: their own text leaves out what went wrong, and their debug form is
+//! for who writes programs.
 
 use std::error::Error;
 

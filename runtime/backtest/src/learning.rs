@@ -1,9 +1,9 @@
-//! What is normal for the robots of a model, learnt from the past: the averages that rules on cohorts
-//! make of each robot, brought together.
+//! What is normal for the robots of a model, learnt from the past: the averages that rules on
+//! cohorts make of each robot, brought together.
 //!
-//! Of each robot its averages become one value, in the way in which the rule averages. What is normal
-//! is the median of these values and their robust spread (`middle_and_spread` of the rules' kind names
-//! the source), so a robot with many rows counts as one with few.
+//! Of each robot its averages become one value, in the way in which the rule averages. What is
+//! normal is the median of these values and their robust spread (`middle_and_spread` of the rules'
+//! kind names the source), so a robot with many rows counts as one with few.
 
 use std::collections::BTreeMap;
 

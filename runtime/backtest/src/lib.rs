@@ -3,13 +3,14 @@
 //! [`run()`] reads the files of a period, partition by partition in the order of the log, hands the
 //! rows to a processor for each robot, and gathers their conditions, faults and services.
 //! [`scoring`] says, as a function of those, how well the conditions announced what happened;
-//! [`unknown`] says what cannot be known from a lake; [`picture`] draws it. [`learning`] makes of the
-//! same actors' averages what is normal for the robots of a model. The actors are without what no
-//! condition depends on: windows that no rule judges, and columns that no rule looks at.
+//! [`unknown`] says what cannot be known from a lake; [`picture`] draws it. [`learning`] makes of
+//! the same actors' averages what is normal for the robots of a model. The actors are without what
+//! no condition depends on: windows that no rule judges, and columns that no rule looks at.
 //!
-//! Called by `theatre rules test` and `theatre rules learn`. Invariants: nothing is written, neither to the lake nor to the
-//! store; no clock is read; the result depends on the files and the question alone, not on how many
-//! threads read. Memory holds the files of one cut for each thread, and the robots.
+//! Called by `theatre rules test` and `theatre rules learn`. Invariants: nothing is written,
+//! neither to the lake nor to the store; no clock is read; the result depends on the files and the
+//! question alone, not on how many threads read. Memory holds the files of one cut for each thread,
+//! and the robots.
 
 pub mod history;
 pub mod learning;

@@ -22,7 +22,8 @@ use super::seen::Seen;
 /// Rows that are handed to the processors at once.
 const ROWS_AT_ONCE: usize = 65_536;
 
-/// When a robot was heard last: append time of its row, and whether the row came as it was measured.
+/// When a robot was heard last: append time of its row, and whether the row came as it was
+/// measured.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
     append_time: i64,

@@ -1,9 +1,9 @@
 //! How well conditions announced what happened: a function of conditions, faults and services.
 //!
 //! An *incident* is a fault or an unplanned service; what comes within a day of an incident's first
-//! moment is the same incident. A condition is *followed* when an incident begins at or after it was
-//! raised and within the horizon; from it to the incident is its lead time. An incident is *seen*
-//! when a condition was raised at or before it and within the horizon.
+//! moment is the same incident. A condition is *followed* when an incident begins at or after it
+//! was raised and within the horizon; from it to the incident is its lead time. An incident is
+//! *seen* when a condition was raised at or before it and within the horizon.
 //!
 //! The data ends, and so does what can be said: a condition whose horizon goes beyond the end and
 //! that was not followed by then is undecided, and so is an unseen incident whose horizon begins

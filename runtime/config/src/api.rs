@@ -6,9 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::ports::Role;
 
-use super::ConfigPath;
-use super::check::Faults;
-use super::oidc::OidcConfig;
+use super::check::{Faults, Table};
+use super::{Config, ConfigPath};
 
 /// Where the HTTP interface listens unless it is said.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -69,10 +68,8 @@ impl Default for ApiConfig {
     }
 }
 
-impl ApiConfig {
-    /// Adds what means nothing, in whose tokens are taken, too.
-    pub(super) fn check(&self, oidc: &OidcConfig, faults: &mut Faults) {
-        oidc.check(faults);
+impl Table for ApiConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
         if let Some(listen) = &self.listen {
             faults.listen("[api] listen", listen);
         }

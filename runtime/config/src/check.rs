@@ -6,9 +6,6 @@ use std::path::Path;
 
 use theatre_actors::rules::Micros;
 
-use super::inputs::SchemaOrigin;
-use super::lake::PART_BYTES_MIN;
-use super::log::{LogSecurity, SILENCE_MIN};
 use super::{Config, ConfigError, ConfigPath, INPUT_TOPICS, RECORD_BYTES_MAX};
 
 /// More partitions than any topic has.
@@ -19,10 +16,15 @@ const RECORD_BYTES_MIN: usize = 64;
 const TOPIC_BYTES_MAX: usize = 249;
 /// Bytes of the key of pseudonyms.
 const KEY_BYTES: u64 = 32;
-/// Most parts of an upload that are on their way at once: each is in memory.
-const PARTS_IN_FLIGHT_MAX: usize = 1024;
-/// What a broker allows as session time-out.
-const SESSION_US: std::ops::RangeInclusive<i64> = 6_000_000..=1_800_000_000;
+/// What the address of a server behind HTTP begins with, and what a fault says of its form.
+pub(super) const HTTP_SCHEMES: &[&str] = &["http://", "https://"];
+pub(super) const HTTP_FORM: &str = "http://host:port or https://host:port";
+
+/// A table of the configuration that can be at fault, whose file says when.
+pub(super) trait Table {
+    /// Adds what of its values means nothing, or does not fit to the rest of the configuration.
+    fn check(&self, config: &Config, faults: &mut Faults);
+}
 
 /// What is wrong with a configuration, each by the key at fault.
 #[derive(Debug, Default)]
@@ -76,7 +78,7 @@ impl Faults {
     }
 
     /// A span that must be longer than none.
-    fn span(&mut self, key: &str, span: Micros) {
+    pub(super) fn span(&mut self, key: &str, span: Micros) {
         self.unless(span.0 > 0, || format!("{key}: {span} is no time to wait"));
     }
 
@@ -111,7 +113,7 @@ impl Faults {
         });
     }
 
-    fn topic(&mut self, key: &str, topic: &str) {
+    pub(super) fn topic(&mut self, key: &str, topic: &str) {
         let simple = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let good = !topic.is_empty()
             && topic.len() <= TOPIC_BYTES_MAX
@@ -142,14 +144,9 @@ impl Config {
         self.check_numbers(&mut faults);
         self.check_windows(&mut faults);
         self.check_files(&mut faults);
-        self.check_inputs(&mut faults);
-        self.check_log(&mut faults);
-        self.check_store(&mut faults);
-        self.check_lake(&mut faults);
-        self.check_warehouse(&mut faults);
-        self.traces.check(&mut faults);
-        self.api.check(&self.oidc, &mut faults);
-        self.check_recipients(&mut faults);
+        for table in self.tables() {
+            table.check(self, &mut faults);
+        }
         faults
     }
 
@@ -244,210 +241,6 @@ impl Config {
         }
     }
 
-    fn check_inputs(&self, faults: &mut Faults) {
-        for input in &self.input {
-            faults.topic("[[input]] topic", &input.topic);
-            faults.file("[[input]] schema", input.schema.as_ref());
-            match input.schemas {
-                SchemaOrigin::Registry => faults.unless(self.registry.url.is_some(), || {
-                    input
-                        .error("schemas", "\"registry\" needs [registry] url")
-                        .to_string()
-                }),
-                SchemaOrigin::Glue | SchemaOrigin::Directory => {}
-            }
-        }
-        let http = &["http://", "https://"][..];
-        let form = "http://host:port or https://host:port";
-        faults.url("[registry] url", self.registry.url.as_deref(), http, form);
-        faults.url("[glue] endpoint", self.glue.endpoint.as_deref(), http, form);
-        let registry = &self.registry;
-        faults.file("[registry] password_file", registry.password_file.as_ref());
-        faults.file("[registry] ca_file", registry.ca_file.as_ref());
-    }
-
-    fn check_log(&self, faults: &mut Faults) {
-        let log = &self.log;
-        let form = "kafka://host:port,host:port; for the embedded log leave it out";
-        let url = log.url.as_deref();
-        faults.url("log.url", url, &["kafka://"], form);
-        if let Some(brokers) = url.and_then(|url| url.strip_prefix("kafka://")) {
-            for broker in brokers.split(',') {
-                let port = broker.rsplit_once(':').map(|(_, port)| port);
-                let good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-                faults.unless(good && !broker.is_empty() && !broker.contains('/'), || {
-                    format!("log.url: \"{broker}\" is no broker such as host:9092")
-                });
-            }
-        }
-        log.check_serverless(self.record_bytes, faults);
-        if log.url.is_none() {
-            return;
-        }
-        faults.unless(self.silence_after >= SILENCE_MIN, || {
-            format!(
-                "silence_after: {} is too short with Kafka, whose absence is shown from a robot's silence only after {SILENCE_MIN}",
-                self.silence_after
-            )
-        });
-        faults.unless(!log.deployment.is_empty(), || {
-            "log.deployment: it needs a name".to_owned()
-        });
-        faults.unless(SESSION_US.contains(&log.session_timeout.0), || {
-            format!(
-                "log.session_timeout: {} is not within the 6s to 30m that the broker allows",
-                log.session_timeout
-            )
-        });
-        faults.span("log.transaction_timeout", log.transaction_timeout);
-        faults.unless(log.fetch_memory > 0, || {
-            "log.fetch_memory: nothing can be fetched into no memory".to_owned()
-        });
-        for (key, file) in [
-            ("log.ca_file", &log.ca_file),
-            ("log.certificate_file", &log.certificate_file),
-            ("log.key_file", &log.key_file),
-            ("log.key_password_file", &log.key_password_file),
-            ("log.password_file", &log.password_file),
-        ] {
-            faults.file(key, file.as_ref());
-        }
-        faults.unless(
-            log.certificate_file.is_some() == log.key_file.is_some(),
-            || {
-                "log.certificate_file and log.key_file: one is of no use without the other"
-                    .to_owned()
-            },
-        );
-        match log.security {
-            LogSecurity::SaslScram => faults.unless(
-                log.username.is_some() && log.password_file.is_some(),
-                || {
-                    "log.security = \"sasl_scram\" needs log.username and log.password_file"
-                        .to_owned()
-                },
-            ),
-            LogSecurity::MskIam => faults.unless(log.region.is_some(), || {
-                "log.security = \"msk_iam\" needs log.region".to_owned()
-            }),
-            LogSecurity::Plaintext | LogSecurity::Tls => {}
-        }
-    }
-
-    fn check_store(&self, faults: &mut Faults) {
-        let store = &self.store;
-        faults.url(
-            "[store] url",
-            store.url.as_deref(),
-            &["postgres://", "postgresql://"],
-            "postgres://user@host:port/database; for the embedded store leave it out",
-        );
-        if store.url.is_none() {
-            return;
-        }
-        faults.unless(store.pool > 0, || {
-            "[store] pool is 0: at least 1 is needed".to_owned()
-        });
-        for (key, span) in [
-            ("[store] connect_timeout", store.connect_timeout),
-            ("[store] acquire_timeout", store.acquire_timeout),
-            ("[store] statement_timeout", store.statement_timeout),
-            ("[store] lock_timeout", store.lock_timeout),
-        ] {
-            faults.span(key, span);
-        }
-        faults.file("[store] password_file", store.password_file.as_ref());
-        faults.file("[store] ca_file", store.ca_file.as_ref());
-    }
-
-    fn check_lake(&self, faults: &mut Faults) {
-        let lake = &self.lake;
-        let http = &["http://", "https://"][..];
-        let form = "http://host:port or https://host:port";
-        if lake.enabled {
-            faults.url(
-                "[lake] url",
-                lake.url.as_deref(),
-                &["s3://"],
-                "s3://bucket/prefix; for the embedded lake leave it out",
-            );
-            faults.url("[lake] endpoint", lake.endpoint.as_deref(), http, form);
-        }
-        if lake.enabled && lake.url.is_some() {
-            faults.unless(lake.part_bytes >= PART_BYTES_MIN, || {
-                format!(
-                    "[lake] part_bytes: {} is less than the {PART_BYTES_MIN} that S3 takes",
-                    lake.part_bytes
-                )
-            });
-            let parts = 1..=PARTS_IN_FLIGHT_MAX;
-            faults.unless(parts.contains(&lake.parts_in_flight), || {
-                format!(
-                    "[lake] parts_in_flight: {} is not within 1 to {PARTS_IN_FLIGHT_MAX}",
-                    lake.parts_in_flight
-                )
-            });
-            for (key, span) in [
-                ("[lake] attempt_timeout", lake.attempt_timeout),
-                ("[lake] operation_timeout", lake.operation_timeout),
-                ("[lake] stall_grace", lake.stall_grace),
-            ] {
-                faults.span(key, span);
-            }
-            faults.file("[lake] credentials_file", lake.credentials_file.as_ref());
-        }
-    }
-
-    fn check_warehouse(&self, faults: &mut Faults) {
-        let (lake, warehouse) = (&self.lake, &self.warehouse);
-        if !lake.enabled || !warehouse.enabled {
-            return;
-        }
-        let http = &["http://", "https://"][..];
-        let form = "http://host:port or https://host:port";
-        faults.url(
-            "[warehouse] url",
-            warehouse.url.as_deref(),
-            &["redshift://"],
-            "redshift://workgroup-or-cluster/database; for the embedded warehouse leave it out",
-        );
-        faults.url(
-            "[warehouse] endpoint",
-            warehouse.endpoint.as_deref(),
-            http,
-            form,
-        );
-        if warehouse.url.is_none() {
-            return;
-        }
-        faults.unless(lake.url.is_some(), || {
-            "warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()
-        });
-        faults.take(warehouse.check_schema());
-        for (key, span) in [
-            ("[warehouse] statement_timeout", warehouse.statement_timeout),
-            ("[warehouse] request_timeout", warehouse.request_timeout),
-            ("[warehouse] poll_first", warehouse.poll_first),
-            ("[warehouse] poll_min", warehouse.poll_min),
-            ("[warehouse] poll_max", warehouse.poll_max),
-        ] {
-            faults.span(key, span);
-        }
-        faults.unless(warehouse.poll_min <= warehouse.poll_max, || {
-            format!(
-                "[warehouse] poll_min: {} is longer than poll_max, {}",
-                warehouse.poll_min, warehouse.poll_max
-            )
-        });
-        faults.unless(!warehouse.iam_role.is_empty(), || {
-            "[warehouse] iam_role: an ARN is needed, or \"default\"".to_owned()
-        });
-        faults.file(
-            "[warehouse] credentials_file",
-            warehouse.credentials_file.as_ref(),
-        );
-    }
-
     /// What no schema is needed to see.
     ///
     /// # Errors
@@ -458,145 +251,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn faults(text: &str) -> Vec<String> {
-        let config: Config = toml::from_str(text).unwrap();
-        config.faults().list().to_vec()
-    }
-
-    #[test]
-    fn the_defaults_have_no_fault() {
-        assert_eq!(faults(""), Vec::<String>::new());
-    }
-
-    #[test]
-    fn every_value_that_means_nothing_is_named_by_its_key() {
-        let on_servers = "pseudonym_key_file = \"/dev/null\"\n[log]\nurl = \"kafka://b:9092\"\n";
-        let kafka = |more: &str| format!("{on_servers}{more}");
-        let table = [
-            ("partitions = 0".to_owned(), "partitions"),
-            ("partitions = 4000000000".to_owned(), "partitions"),
-            ("save_interval = \"0s\"".to_owned(), "save_interval"),
-            ("silence_after = \"0s\"".to_owned(), "silence_after"),
-            ("lake_roll_age = \"0s\"".to_owned(), "lake_roll_age"),
-            ("record_bytes = 0".to_owned(), "record_bytes"),
-            ("record_bytes = 4000000".to_owned(), "record_bytes"),
-            ("admin = \"nowhere\"".to_owned(), "admin"),
-            ("[api]\nlisten = \"8080\"".to_owned(), "[api] listen"),
-            ("[api]\nbody_bytes = 1".to_owned(), "[api] body_bytes"),
-            ("[api]\ningests = 0".to_owned(), "[api] ingests"),
-            ("[api]\nlisteners = 0".to_owned(), "[api] listeners"),
-            ("[api]\nanonymous = \"operator\"".to_owned(), "[api] anonymous"),
-            ("[api]\nanonymous = \"admin\"".to_owned(), "[api] anonymous"),
-            ("[api]\nhosts = [\"theatre.example.org:80\"]".to_owned(), "[api] hosts"),
-            ("[api]\nhosts = [\"\"]".to_owned(), "[api] hosts"),
-            ("[oidc]\nissuer = \"http://login.example.org\"".to_owned(), "[oidc] issuer"),
-            ("[oidc]\nissuer = \"https://login.example.org\"".to_owned(), "[oidc] audience"),
-            ("[oidc]\naudience = \"theatre\"".to_owned(), "[oidc] issuer is not set"),
-            ("[oidc]\nissuer = \"https://a\"\naudience = \"t\"".to_owned(), "[oidc] roles"),
-            ("[oidc]\nca_file = \"/nowhere\"".to_owned(), "[oidc] ca_file"),
-            ("[api]\ntls_cert = \"/nowhere\"".to_owned(), "[api] tls_cert: /nowhere"),
-            ("[api]\ntls_key = \"/dev/null\"".to_owned(), "[api] tls_cert and tls_key"),
-            ("admin = \"127.0.0.1:99999\"".to_owned(), "admin"),
-            ("window_topic = \"a b\"".to_owned(), "window_topic"),
-            (
-                "[[windows]]\nname = \"w\"\nsize = \"0s\"".to_owned(),
-                "windows, \"w\", size",
-            ),
-            (
-                "[[windows]]\nname = \"w\"\nsize = \"1s\"\n[[windows]]\nname = \"w\"\nsize = \"2s\"".to_owned(),
-                "two of this name",
-            ),
-            ("schemas = [\"/nowhere.avsc\"]".to_owned(), "schemas"),
-            ("schemas = [\"/\"]".to_owned(), "is a folder"),
-            ("rules = \"/nowhere.toml\"".to_owned(), "rules"),
-            ("schema_folder = \"/nowhere\"".to_owned(), "schema_folder"),
-            ("pseudonym_key_file = \"/nowhere\"".to_owned(), "pseudonym_key_file"),
-            ("[log]\nurl = \"http://b:9092\"".to_owned(), "log.url"),
-            ("[log]\nurl = \"kafka://b:port\"".to_owned(), "log.url"),
-            ("[log]\nurl = \"kafka://b:9092,,c\"".to_owned(), "log.url"),
-            (kafka("session_timeout = \"1s\""), "log.session_timeout"),
-            (kafka("security = \"sasl_scram\""), "log.username"),
-            (kafka("security = \"msk_iam\""), "log.region"),
-            (kafka("ca_file = \"/nowhere\""), "log.ca_file"),
-            (kafka("fetch_memory = 0"), "log.fetch_memory"),
-            (
-                format!("record_bytes = 8000000\nlake.enabled = false\n{}", kafka("serverless = true")),
-                "record_bytes: 8000000 with log.serverless",
-            ),
-            ("[store]\nurl = \"mysql://b/d\"".to_owned(), "[store] url"),
-            (
-                "[store]\nurl = \"postgres://b/d\"\npool = 0".to_owned(),
-                "[store] pool",
-            ),
-            (
-                "[store]\nurl = \"postgres://b/d\"\npassword_file = \"/nowhere\"".to_owned(),
-                "[store] password_file",
-            ),
-            ("[lake]\nurl = \"gs://b\"".to_owned(), "[lake] url"),
-            (
-                "[lake]\nurl = \"s3://b/p\"\npart_bytes = 1".to_owned(),
-                "[lake] part_bytes",
-            ),
-            (
-                "[lake]\nurl = \"s3://b/p\"\nparts_in_flight = 0".to_owned(),
-                "[lake] parts_in_flight",
-            ),
-            ("[lake]\nendpoint = \"b:9000\"".to_owned(), "[lake] endpoint"),
-            (
-                "[warehouse]\nurl = \"redshift://w/d\"".to_owned(),
-                "Redshift loads from S3 only",
-            ),
-            ("[warehouse]\nurl = \"w/d\"".to_owned(), "[warehouse] url"),
-            (
-                "[lake]\nurl = \"s3://b/p\"\n[warehouse]\nurl = \"redshift://w/d\"\npoll_min = \"9s\"".to_owned(),
-                "[warehouse] poll_min",
-            ),
-            (
-                "[lake]\nurl = \"s3://b/p\"\n[warehouse]\nurl = \"redshift://w/d\"\nschema = \"A\"".to_owned(),
-                "[warehouse] schema",
-            ),
-            ("[traces]\nendpoint = \"grpc://c:4317\"".to_owned(), "[traces] endpoint"),
-            ("[traces]\nendpoint = \"c:4318\"".to_owned(), "[traces] endpoint"),
-            ("[traces]\nendpoint = \"http://c?a=b\"".to_owned(), "[traces] endpoint"),
-            ("[traces]\nper_second = 0".to_owned(), "[traces] per_second"),
-            ("[traces]\nper_second = -1.5".to_owned(), "[traces] per_second"),
-            ("[traces]\nper_second = 1000".to_owned(), "[traces] per_second"),
-            ("[traces]\nper_second = nan".to_owned(), "[traces] per_second"),
-            ("[traces]\nca_file = \"/nowhere\"".to_owned(), "[traces] ca_file"),
-            ("[registry]\nurl = \"ftp://r\"".to_owned(), "[registry] url"),
-            (
-                "[[input]]\ntopic = \"t\"\nkind = \"telemetry\"\nschemas = \"registry\"".to_owned(),
-                "needs [registry] url",
-            ),
-            (
-                "[[input]]\ntopic = \"a b\"\nkind = \"telemetry\"".to_owned(),
-                "[[input]] topic",
-            ),
-        ];
-        for (text, named) in table {
-            let found = faults(&text);
-            assert!(
-                found.iter().any(|fault| fault.contains(named)),
-                "{text}: {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once_and_no_password_is() {
-        let text = "partitions = 0\nadmin = \"x\"\n[store]\nurl = \"mysql://u:hush@b/d\"";
-        let config: Config = toml::from_str(text).unwrap();
-        let shown = config.check().unwrap_err().to_string();
-        assert!(
-            shown.starts_with("3 faults:")
-                && ["partitions", "admin", "[store] url"]
-                    .iter()
-                    .all(|key| shown.contains(key))
-                && !shown.contains("hush"),
-            "{shown}"
-        );
-    }
-}
+mod tests;

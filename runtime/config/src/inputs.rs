@@ -9,8 +9,9 @@ use theatre_actors::ports::SchemaSource;
 use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::declaration::{FieldPaths, TimeUnit};
 
+use super::check::{Faults, HTTP_FORM, HTTP_SCHEMES, Table};
 use super::path::ConfigPath;
-use super::{ConfigError, redact};
+use super::{Config, ConfigError, redact};
 
 /// Where an input's schemas come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -167,6 +168,39 @@ impl InputConfig {
             }
         };
         self.subject.clone().unwrap_or_else(usual)
+    }
+}
+
+impl Table for Vec<InputConfig> {
+    fn check(&self, config: &Config, faults: &mut Faults) {
+        for input in self {
+            faults.topic("[[input]] topic", &input.topic);
+            faults.file("[[input]] schema", input.schema.as_ref());
+            match input.schemas {
+                SchemaOrigin::Registry => faults.unless(config.registry.url.is_some(), || {
+                    input
+                        .error("schemas", "\"registry\" needs [registry] url")
+                        .to_string()
+                }),
+                SchemaOrigin::Glue | SchemaOrigin::Directory => {}
+            }
+        }
+    }
+}
+
+impl Table for RegistryConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
+        let url = self.url.as_deref();
+        faults.url("[registry] url", url, HTTP_SCHEMES, HTTP_FORM);
+        faults.file("[registry] password_file", self.password_file.as_ref());
+        faults.file("[registry] ca_file", self.ca_file.as_ref());
+    }
+}
+
+impl Table for GlueConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
+        let endpoint = self.endpoint.as_deref();
+        faults.url("[glue] endpoint", endpoint, HTTP_SCHEMES, HTTP_FORM);
     }
 }
 

@@ -4,12 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::Config;
+use super::check::{Faults, HTTP_FORM, HTTP_SCHEMES, Table};
 use super::path::ConfigPath;
 use super::redact;
 use super::reference::Span;
 
 /// Smallest part of a multipart upload that S3 takes, the last one excepted.
 pub const PART_BYTES_MIN: usize = 5 << 20;
+/// Most parts of an upload that are on their way at once: each is in memory.
+const PARTS_IN_FLIGHT_MAX: usize = 1024;
 
 /// When requests carry checksums beside what the signature proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +87,48 @@ impl Default for LakeConfig {
             attempt_timeout: seconds(20),
             operation_timeout: seconds(60),
             stall_grace: seconds(20),
+        }
+    }
+}
+
+impl Table for LakeConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
+        if self.enabled {
+            faults.url(
+                "[lake] url",
+                self.url.as_deref(),
+                &["s3://"],
+                "s3://bucket/prefix; for the embedded lake leave it out",
+            );
+            faults.url(
+                "[lake] endpoint",
+                self.endpoint.as_deref(),
+                HTTP_SCHEMES,
+                HTTP_FORM,
+            );
+        }
+        if self.enabled && self.url.is_some() {
+            faults.unless(self.part_bytes >= PART_BYTES_MIN, || {
+                format!(
+                    "[lake] part_bytes: {} is less than the {PART_BYTES_MIN} that S3 takes",
+                    self.part_bytes
+                )
+            });
+            let parts = 1..=PARTS_IN_FLIGHT_MAX;
+            faults.unless(parts.contains(&self.parts_in_flight), || {
+                format!(
+                    "[lake] parts_in_flight: {} is not within 1 to {PARTS_IN_FLIGHT_MAX}",
+                    self.parts_in_flight
+                )
+            });
+            for (key, span) in [
+                ("[lake] attempt_timeout", self.attempt_timeout),
+                ("[lake] operation_timeout", self.operation_timeout),
+                ("[lake] stall_grace", self.stall_grace),
+            ] {
+                faults.span(key, span);
+            }
+            faults.file("[lake] credentials_file", self.credentials_file.as_ref());
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod check;
+mod entities;
 pub mod inputs;
 pub mod lake;
 pub mod layers;
@@ -19,7 +20,6 @@ pub mod store;
 pub mod traces;
 pub mod warehouse;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -177,15 +177,15 @@ pub struct Config {
     pub admin: String,
     /// Which signals a procedure's indicators are computed from, and which others are aggregated by
     /// phase, one table a dataset. Default: those of the reference telemetry.
-    #[schemars(with = "Vec<IndicatorKeys>")]
+    #[schemars(with = "Vec<entities::IndicatorKeys>")]
     pub indicators: Vec<IndicatorSpec>,
     /// Which columns name the instrument on a robot, one table a dataset. Default: those of the
     /// reference telemetry, with no number of lives.
-    #[schemars(with = "Vec<InstrumentKeys>")]
+    #[schemars(with = "Vec<entities::InstrumentKeys>")]
     pub instruments: Vec<InstrumentSpec>,
     /// Which signals say the load of which component. Hours and load are computed from the shortest
     /// tumbling window. Default: the motors of the joints of the reference telemetry.
-    #[schemars(with = "Vec<ComponentKeys>")]
+    #[schemars(with = "Vec<entities::ComponentKeys>")]
     pub components: Vec<ComponentSpec>,
     /// Session windows: stretches of activity with a gap that ends them.
     pub sessions: Vec<SessionWindow>,
@@ -239,9 +239,9 @@ impl Default for Config {
             oidc: oidc::OidcConfig::default(),
             notify: Vec::new(),
             admin: "127.0.0.1:9464".to_owned(),
-            indicators: vec![reference_indicators()],
-            instruments: vec![reference_instruments()],
-            components: vec![reference_components()],
+            indicators: vec![entities::indicators()],
+            instruments: vec![entities::instruments()],
+            components: vec![entities::components()],
             sessions: Vec::new(),
             #[cfg(feature = "test-hooks")]
             panic_on: None,
@@ -249,113 +249,23 @@ impl Default for Config {
     }
 }
 
-/// The indicators of the reference telemetry.
-fn reference_indicators() -> IndicatorSpec {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let axes = |signal: &str| {
-        ["x", "y", "z"]
-            .map(|axis| format!("{signal}.{axis}"))
-            .to_vec()
-    };
-    IndicatorSpec {
-        dataset: "robot_telemetry".to_owned(),
-        position: axes("arm_position"),
-        force: axes("force_feedback"),
-        tool: Some("tool_type".to_owned()),
-        camera: names(&["camera_zoom", "camera_angle"]),
-        signals: names(&[
-            "grip_pressure",
-            "tremor_compensation",
-            "system_temperature",
-            "power_consumption",
-            "network_latency_ms",
-            "video_fps",
-        ]),
-        ..IndicatorSpec::default()
+impl Config {
+    /// The tables that can be at fault, in the order in which their faults are named.
+    fn tables(&self) -> Vec<&dyn check::Table> {
+        vec![
+            &self.input,
+            &self.registry,
+            &self.glue,
+            &self.log,
+            &self.store,
+            &self.lake,
+            &self.warehouse,
+            &self.traces,
+            &self.oidc,
+            &self.api,
+            &self.notify,
+        ]
     }
-}
-
-/// The instruments of the reference telemetry.
-fn reference_instruments() -> InstrumentSpec {
-    InstrumentSpec {
-        dataset: "robot_telemetry".to_owned(),
-        serial: "tool_serial".to_owned(),
-        kind: Some("tool_type".to_owned()),
-        lives_used: Some("tool_use_count".to_owned()),
-        active: Some("tool_active".to_owned()),
-        lives: BTreeMap::new(),
-    }
-}
-
-/// The components of the reference telemetry.
-fn reference_components() -> ComponentSpec {
-    ComponentSpec {
-        dataset: "robot_telemetry".to_owned(),
-        component: "arms[{arm}].joints[*]".to_owned(),
-        load: "joints[*].current".to_owned(),
-        arm: Some("arm_id".to_owned()),
-    }
-}
-
-/// The keys of an [`IndicatorSpec`], for the reference.
-#[derive(JsonSchema)]
-#[allow(dead_code)]
-struct IndicatorKeys {
-    /// The telemetry dataset.
-    dataset: String,
-    /// Signals of the position of the instrument's tip, one per axis. Absent: none.
-    #[serde(default)]
-    position: Vec<String>,
-    /// Signals of the force at the tip, one per axis. Absent: none.
-    #[serde(default)]
-    force: Vec<String>,
-    /// Column that names the instrument. Absent: none.
-    tool: Option<String>,
-    /// Signals of the camera, three at most. Absent: none.
-    #[serde(default)]
-    camera: Vec<String>,
-    /// By how much a signal of the camera changes from row to row while the camera moves, in the
-    /// signal's own unit.
-    #[serde(default = "camera_step")]
-    camera_step: f64,
-    /// Further signals that are aggregated by case and phase, 23 at most. Absent: none.
-    #[serde(default)]
-    signals: Vec<String>,
-}
-
-/// The keys of an [`InstrumentSpec`], for the reference.
-#[derive(JsonSchema)]
-#[allow(dead_code)]
-struct InstrumentKeys {
-    /// The telemetry dataset.
-    dataset: String,
-    /// Column of the serial number. Rows without one are of no instrument.
-    serial: String,
-    /// Column of the kind of instrument. Absent: none.
-    kind: Option<String>,
-    /// Signal of the lives that the instrument has used. Absent: they are not known.
-    lives_used: Option<String>,
-    /// Signal that is not 0 while the instrument is active. Absent: none.
-    active: Option<String>,
-    /// Lives of an instrument by its kind, with `*` for all others; where there is none, lives left
-    /// are not known. Such as `{ grasper = 12, "*" = 10 }`.
-    #[serde(default)]
-    lives: BTreeMap<String, u32>,
-}
-
-/// The keys of a [`ComponentSpec`], for the reference.
-#[derive(JsonSchema)]
-#[allow(dead_code)]
-struct ComponentKeys {
-    /// The telemetry dataset.
-    dataset: String,
-    /// Where the component sits, as the registry calls it: `*` stands for each number for which
-    /// there is such a signal, `{arm}` for the number of the arm.
-    component: String,
-    /// Signal of the load; `*` as above.
-    load: String,
-    /// Signal of the arm's number. Absent: none.
-    arm: Option<String>,
 }
 
 /// A kind of session window.
@@ -374,11 +284,6 @@ pub struct SessionWindow {
     /// The longest session. A longer stretch is cut at the multiples of this length since 1970.
     #[schemars(with = "Span")]
     pub longest: Micros,
-}
-
-#[allow(dead_code)]
-fn camera_step() -> f64 {
-    IndicatorSpec::default().camera_step
 }
 
 /// A rule file.

@@ -1,12 +1,14 @@
 //! The section `[log]`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
-use super::check::Faults;
+use super::Config;
+use super::check::{Faults, Table};
 use super::path::ConfigPath;
 use super::redact;
 use super::reference::Span;
@@ -133,15 +135,86 @@ impl Default for LogConfig {
 
 /// Longest record for MSK Serverless: its messages have 8 MiB at most, headers included.
 const SERVERLESS_BYTES_MAX: usize = 7 << 20;
+/// What a broker allows as session time-out.
+const SESSION_US: RangeInclusive<i64> = 6_000_000..=1_800_000_000;
 
 impl LogConfig {
     /// Adds what MSK Serverless does not take.
-    pub(super) fn check_serverless(&self, record_bytes: usize, faults: &mut Faults) {
+    fn check_serverless(&self, record_bytes: usize, faults: &mut Faults) {
         faults.unless(!self.serverless || record_bytes <= SERVERLESS_BYTES_MAX, || {
             format!(
                 "record_bytes: {record_bytes} with log.serverless, which takes messages of 8 MiB with all that comes with a record"
             )
         });
+    }
+}
+
+impl Table for LogConfig {
+    fn check(&self, config: &Config, faults: &mut Faults) {
+        let form = "kafka://host:port,host:port; for the embedded log leave it out";
+        let url = self.url.as_deref();
+        faults.url("log.url", url, &["kafka://"], form);
+        if let Some(brokers) = url.and_then(|url| url.strip_prefix("kafka://")) {
+            for broker in brokers.split(',') {
+                let port = broker.rsplit_once(':').map(|(_, port)| port);
+                let good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+                faults.unless(good && !broker.is_empty() && !broker.contains('/'), || {
+                    format!("log.url: \"{broker}\" is no broker such as host:9092")
+                });
+            }
+        }
+        self.check_serverless(config.record_bytes, faults);
+        if self.url.is_none() {
+            return;
+        }
+        faults.unless(config.silence_after >= SILENCE_MIN, || {
+            format!(
+                "silence_after: {} is too short with Kafka, whose absence is shown from a robot's silence only after {SILENCE_MIN}",
+                config.silence_after
+            )
+        });
+        faults.unless(!self.deployment.is_empty(), || {
+            "log.deployment: it needs a name".to_owned()
+        });
+        faults.unless(SESSION_US.contains(&self.session_timeout.0), || {
+            format!(
+                "log.session_timeout: {} is not within the 6s to 30m that the broker allows",
+                self.session_timeout
+            )
+        });
+        faults.span("log.transaction_timeout", self.transaction_timeout);
+        faults.unless(self.fetch_memory > 0, || {
+            "log.fetch_memory: nothing can be fetched into no memory".to_owned()
+        });
+        for (key, file) in [
+            ("log.ca_file", &self.ca_file),
+            ("log.certificate_file", &self.certificate_file),
+            ("log.key_file", &self.key_file),
+            ("log.key_password_file", &self.key_password_file),
+            ("log.password_file", &self.password_file),
+        ] {
+            faults.file(key, file.as_ref());
+        }
+        faults.unless(
+            self.certificate_file.is_some() == self.key_file.is_some(),
+            || {
+                "log.certificate_file and log.key_file: one is of no use without the other"
+                    .to_owned()
+            },
+        );
+        match self.security {
+            LogSecurity::SaslScram => faults.unless(
+                self.username.is_some() && self.password_file.is_some(),
+                || {
+                    "log.security = \"sasl_scram\" needs log.username and log.password_file"
+                        .to_owned()
+                },
+            ),
+            LogSecurity::MskIam => faults.unless(self.region.is_some(), || {
+                "log.security = \"msk_iam\" needs log.region".to_owned()
+            }),
+            LogSecurity::Plaintext | LogSecurity::Tls => {}
+        }
     }
 }
 

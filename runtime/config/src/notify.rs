@@ -8,7 +8,7 @@ use theatre_actors::rules::{CLOCK_SKEW, INSTRUMENT_LIVES, Micros, ROBOT_SILENT, 
 use theatre_schemas::records::{Priority, Transition};
 
 use super::Config;
-use super::check::Faults;
+use super::check::{Faults, Table};
 use super::path::ConfigPath;
 use super::redact;
 use super::reference::Span;
@@ -147,15 +147,14 @@ impl std::fmt::Debug for NotifyConfig {
     }
 }
 
-impl Config {
-    /// Adds what means nothing in the sections of recipients.
-    pub(super) fn check_recipients(&self, faults: &mut Faults) {
-        if self.notify.is_empty() {
+impl Table for Vec<NotifyConfig> {
+    fn check(&self, config: &Config, faults: &mut Faults) {
+        if self.is_empty() {
             return;
         }
-        let rules = self.rule_ids();
-        for (at, recipient) in self.notify.iter().enumerate() {
-            let earlier = self.notify.get(..at).unwrap_or_default();
+        let rules = config.rule_ids();
+        for (at, recipient) in self.iter().enumerate() {
+            let earlier = self.get(..at).unwrap_or_default();
             recipient.check(earlier, &rules, faults);
         }
     }

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::ports::Role;
 
+use super::Config;
 use super::ConfigPath;
-use super::check::Faults;
+use super::check::{Faults, Table};
 
 /// Bearer tokens of an OpenID Connect issuer, which the HTTP interface takes beside its own tokens:
 /// JWTs that are signed with RS256, PS256, ES256 or EdDSA.
@@ -70,9 +71,8 @@ pub fn is_secure(url: &str) -> bool {
     ["127.0.0.1", "localhost", "[::1]"].contains(&host)
 }
 
-impl OidcConfig {
-    /// Adds what means nothing.
-    pub(super) fn check(&self, faults: &mut Faults) {
+impl Table for OidcConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
         faults.file("[oidc] ca_file", self.ca_file.as_ref());
         let Some(issuer) = &self.issuer else {
             faults.unless(*self == Self::default(), || {

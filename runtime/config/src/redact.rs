@@ -10,7 +10,7 @@ use std::fmt::{Error, Formatter};
 use serde::{Serialize, Serializer};
 
 const HIDDEN: &str = "***";
-/// Parts of the names of properties whose values nobody may see.
+/// Parts of the names of properties whose values are secret.
 const SECRET: [&str; 5] = ["password", "secret", "pem", "jaas", "token"];
 
 /// Writes a URL without its password.

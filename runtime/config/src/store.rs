@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::Config;
+use super::check::{Faults, Table};
 use super::path::ConfigPath;
 use super::redact;
 use super::reference::Span;
@@ -111,6 +113,33 @@ impl Default for StoreConfig {
             statement_timeout: seconds(30),
             lock_timeout: seconds(5),
         }
+    }
+}
+
+impl Table for StoreConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
+        faults.url(
+            "[store] url",
+            self.url.as_deref(),
+            &["postgres://", "postgresql://"],
+            "postgres://user@host:port/database; for the embedded store leave it out",
+        );
+        if self.url.is_none() {
+            return;
+        }
+        faults.unless(self.pool > 0, || {
+            "[store] pool is 0: at least 1 is needed".to_owned()
+        });
+        for (key, span) in [
+            ("[store] connect_timeout", self.connect_timeout),
+            ("[store] acquire_timeout", self.acquire_timeout),
+            ("[store] statement_timeout", self.statement_timeout),
+            ("[store] lock_timeout", self.lock_timeout),
+        ] {
+            faults.span(key, span);
+        }
+        faults.file("[store] password_file", self.password_file.as_ref());
+        faults.file("[store] ca_file", self.ca_file.as_ref());
     }
 }
 

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::Faults;
+use super::Config;
+use super::check::{Faults, Table};
 use super::path::ConfigPath;
 use super::redact;
 
@@ -40,9 +41,8 @@ impl Default for TracesConfig {
     }
 }
 
-impl TracesConfig {
-    /// Adds what means nothing.
-    pub(super) fn check(&self, faults: &mut Faults) {
+impl Table for TracesConfig {
+    fn check(&self, _config: &Config, faults: &mut Faults) {
         let form = "http://host:4318 or https://host:4318 of a collector, without a query";
         let (key, url) = ("[traces] endpoint", self.endpoint.as_deref());
         faults.url(key, url, &["http://", "https://"], form);

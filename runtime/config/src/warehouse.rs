@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::Config;
+use super::check::{Faults, HTTP_FORM, HTTP_SCHEMES, Table};
 use super::path::ConfigPath;
 use super::redact;
 use super::reference::Span;
@@ -114,6 +116,56 @@ impl WarehouseConfig {
         Err(format!(
             "[warehouse] schema {name:?}: lower-case letters, digits and underscores only, at most {NAME_BYTES_MAX}, not beginning with a digit or pg_"
         ))
+    }
+}
+
+impl Table for WarehouseConfig {
+    fn check(&self, config: &Config, faults: &mut Faults) {
+        let lake = &config.lake;
+        if !lake.enabled || !self.enabled {
+            return;
+        }
+        faults.url(
+            "[warehouse] url",
+            self.url.as_deref(),
+            &["redshift://"],
+            "redshift://workgroup-or-cluster/database; for the embedded warehouse leave it out",
+        );
+        faults.url(
+            "[warehouse] endpoint",
+            self.endpoint.as_deref(),
+            HTTP_SCHEMES,
+            HTTP_FORM,
+        );
+        if self.url.is_none() {
+            return;
+        }
+        faults.unless(lake.url.is_some(), || {
+            "warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()
+        });
+        faults.take(self.check_schema());
+        for (key, span) in [
+            ("[warehouse] statement_timeout", self.statement_timeout),
+            ("[warehouse] request_timeout", self.request_timeout),
+            ("[warehouse] poll_first", self.poll_first),
+            ("[warehouse] poll_min", self.poll_min),
+            ("[warehouse] poll_max", self.poll_max),
+        ] {
+            faults.span(key, span);
+        }
+        faults.unless(self.poll_min <= self.poll_max, || {
+            format!(
+                "[warehouse] poll_min: {} is longer than poll_max, {}",
+                self.poll_min, self.poll_max
+            )
+        });
+        faults.unless(!self.iam_role.is_empty(), || {
+            "[warehouse] iam_role: an ARN is needed, or \"default\"".to_owned()
+        });
+        faults.file(
+            "[warehouse] credentials_file",
+            self.credentials_file.as_ref(),
+        );
     }
 }
 

@@ -15,8 +15,8 @@ pub struct DataDir {
     root: PathBuf,
 }
 
-/// A lock of a data directory, such as that of the process that runs on it; released when the process
-/// ends, however it ends.
+/// A lock of a data directory, such as that of the process that runs on it; released when the
+/// process ends, however it ends.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
@@ -72,9 +72,9 @@ impl DataDir {
         }
     }
 
-    /// Notes that address, and whether TLS is spoken there, for other commands: for the process that
-    /// has the lock. An address that stands
-    /// for all of the machine's is noted as that of the machine itself.
+    /// Notes that address, and whether TLS is spoken there, for other commands: for the process
+    /// that has the lock. An address that stands for all of the machine's is noted as that of the
+    /// machine itself.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -192,8 +192,8 @@ impl DataDir {
         })
     }
 
-    /// Takes the lock of commands that erase rows, which a process that runs on the directory does not
-    /// need. Who has it knows that no other such command lives here.
+    /// Takes the lock of commands that erase rows, which a process that runs on the directory does
+    /// not need. Who has it knows that no other such command lives here.
     ///
     /// # Errors
     /// When another command holds it: names its process.

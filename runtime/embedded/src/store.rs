@@ -6,26 +6,28 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Epoch, Error, Expiry, Export,
-    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, Undelivered, UnknownCode,
+    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
+    LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, RegisteredFile,
+    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
+    UnknownCode,
 };
-use theatre_actors::position::{Partition, Positions};
+use theatre_actors::position::Partition;
 use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
 use super::{lock, open, open_read_only};
 
+mod commit;
 mod cursors;
 mod dead_letters;
 mod files;
 mod migrations;
 mod outputs;
 mod pages;
+mod partitions;
 mod processors;
 mod repartition;
 mod undelivered;
@@ -93,7 +95,7 @@ impl EmbeddedStore {
         work: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
         self.write(|transaction| {
-            let current = current_epoch(transaction, partition)?;
+            let current = partitions::current_epoch(transaction, partition)?;
             if current != epoch {
                 return Err(Error::StaleEpoch {
                     partition,
@@ -118,29 +120,6 @@ impl EmbeddedStore {
             .and_then(Iterator::collect);
         rows.map_err(fault(WHAT))
     }
-}
-
-fn current_epoch(connection: &Connection, partition: Partition) -> Result<Epoch> {
-    let epoch: Option<i64> = connection
-        .prepare_cached("SELECT epoch FROM partition WHERE partition = ?1")
-        .and_then(|mut statement| {
-            statement
-                .query_row([partition], |row| row.get(0))
-                .optional()
-        })
-        .map_err(fault(WHAT))?;
-    Ok(epoch.unwrap_or(0) as u64)
-}
-
-fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Epoch> {
-    let sql =
-        "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
-               ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
-    let raised =
-        transaction.query_row(sql, params![partition, encode(&Positions::zero())], |row| {
-            row.get::<_, i64>(0)
-        });
-    raised.map(|epoch| epoch as u64).map_err(fault(WHAT))
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
@@ -168,134 +147,22 @@ fn fault(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     }
 }
 
+/// A limit of which 0 means none, as SQLite has it.
+fn at_most(limit: usize) -> i64 {
+    if limit == 0 { -1 } else { limit as i64 }
+}
+
 fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
 }
 
-/// Saves a processor unless this or a later save is there; returns the last numbers given out.
-fn save_processor(
-    transaction: &Transaction<'_>,
-    partition: Partition,
-    save: &ProcessorSave,
-    at: LogTime,
-    mut numbers: (i64, i64),
-) -> Result<(i64, i64)> {
-    let changed = transaction
-        .prepare_cached(
-            "INSERT INTO family VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
-             SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state, saved_at = excluded.saved_at
-             WHERE family.save_number < excluded.save_number",
-        )
-        .and_then(|mut statement| statement.execute(params![partition, save.processor, save.save_number as i64, encode(&save.positions), save.state, at.0]))
-        .map_err(fault(WHAT))?;
-    if changed == 0 {
-        return Ok(numbers);
-    }
-    for output in &save.outputs {
-        numbers.0 += 1;
-        let inserted = transaction
-            .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
-            .and_then(|mut statement| {
-                statement.execute(params![
-                    partition,
-                    numbers.0,
-                    at.0,
-                    output.kind.code(),
-                    output.robot_id,
-                    output.id,
-                    output.subject,
-                    output.revision,
-                    output.event_time,
-                    output.payload
-                ])
-            });
-        inserted.map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::ConstraintViolation) => Error::Refused(format!(
-                "output {:?} '{}' revision {} of robot '{}' is there already: two owners, or a conclusion that differs on replay; report this",
-                output.kind, output.id, output.revision, output.robot_id
-            )),
-            _ => fault(WHAT)(error),
-        })?;
-    }
-    for dead in &save.dead {
-        numbers.1 += 1;
-        transaction
-            .prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3, NULL)")
-            .and_then(|mut statement| {
-                statement.execute(params![partition, numbers.1, encode(dead)])
-            })
-            .map_err(fault(WHAT))?;
-    }
-    Ok(numbers)
-}
-
-fn commit_partition(
-    transaction: &Transaction<'_>,
-    commit: &PartitionCommit,
-    at: LogTime,
-) -> Result<CommitOutcome> {
-    let current = current_epoch(transaction, commit.partition)?;
-    if current != commit.epoch {
-        return Ok(CommitOutcome::Stale { current });
-    }
-    let (floor, last_output, last_dead): (Vec<u8>, i64, i64) = transaction
-        .query_row(
-            "SELECT floor, last_fact, last_dead FROM partition WHERE partition = ?1",
-            [commit.partition],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .map_err(fault(WHAT))?;
-    let floor: Positions = decode(&floor).map_err(fault(WHAT))?;
-    let mut numbers = (last_output, last_dead);
-    for save in &commit.processors {
-        numbers = save_processor(transaction, commit.partition, save, at, numbers)?;
-    }
-    transaction
-        .prepare_cached(
-            "UPDATE partition SET floor = ?2, last_fact = ?3, last_dead = ?4 WHERE partition = ?1",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                commit.partition,
-                encode(&floor.highest(&commit.floor)),
-                numbers.0,
-                numbers.1
-            ])
-        })
-        .map_err(fault(WHAT))?;
-    Ok(CommitOutcome::Committed {
-        last_output: numbers.0 as u64,
-        last_dead: numbers.1 as u64,
-    })
-}
-
 impl CheckpointStore for EmbeddedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
-        self.write(|transaction| {
-            if let Some((known, count)) = layout(transaction)? {
-                let fits = topics.starts_with(&known) && count == partitions;
-                if !fits {
-                    return Err(Error::Refused(format!(
-                        "this store has {count} partitions of {}; the configuration says {partitions} of {}: \
-                         robots would move between owners. Set partitions and inputs back (new inputs may be added at the end), \
-                         or drain everything and run `theatre state repartition`",
-                        known.join(", "),
-                        topics.join(", ")
-                    )));
-                }
-            }
-            transaction
-                .execute(
-                    "INSERT INTO layout VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET topics = excluded.topics",
-                    params![encode(&topics.to_vec()), partitions],
-                )
-                .map_err(fault(WHAT))?;
-            Ok(())
-        })
+        self.write(|transaction| partitions::ensure_layout(transaction, topics, partitions))
     }
 
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
-        layout(&lock(&self.reader))
+        partitions::layout(&lock(&self.reader))
     }
 
     fn past_layouts(&self) -> Result<Vec<PastLayout>> {
@@ -307,7 +174,7 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn acquire(&self, partition: Partition) -> Result<Epoch> {
-        self.write(|transaction| raise_epoch(transaction, partition))
+        self.write(|transaction| partitions::raise_epoch(transaction, partition))
     }
 
     fn claim_homes(
@@ -317,36 +184,12 @@ impl CheckpointStore for EmbeddedStore {
         robots: &[&str],
     ) -> Result<Vec<Partition>> {
         self.fenced(partition, epoch, |transaction| {
-            let claim = |robot: &&str| {
-                // The update changes nothing; it makes the row that is there be returned.
-                let sql = "INSERT INTO home VALUES (?1, ?2) ON CONFLICT DO UPDATE SET partition = partition RETURNING partition";
-                transaction.prepare_cached(sql).and_then(|mut statement| statement.query_row(params![robot, partition], |row| row.get(0)))
-            };
-            robots.iter().map(claim).collect::<rusqlite::Result<_>>().map_err(fault(WHAT))
+            partitions::claim_homes(transaction, partition, robots)
         })
     }
 
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
-        // One statement, so that the positions are of the same moment as the rest: a row for each
-        // consumer, or one without any.
-        let found = self.query(
-            "SELECT epoch, floor, last_fact, last_dead, lake_positions, lake_cuts, consumer, position
-             FROM partition LEFT JOIN cursor USING (partition) WHERE partition = ?1",
-            [partition],
-            |row| {
-                let number = |index: usize| row.get::<_, i64>(index).map(|number| number as u64);
-                let status = PartitionStatus {
-                    epoch: number(0)?,
-                    floor: decode(row.get_ref(1)?.as_blob()?)?,
-                    last_output: number(2)?,
-                    last_dead: number(3)?,
-                    lake_positions: decode(row.get_ref(4)?.as_blob()?)?,
-                    lake_cuts: number(5)?,
-                    cursors: Cursors::default(),
-                };
-                Ok((status, cursors::read(row, 6)?))
-            },
-        )?;
+        let found = self.query(partitions::STATUS, [partition], partitions::read_status)?;
         let (statuses, cursors): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         Ok(PartitionStatus {
             cursors: cursors.into_iter().flatten().collect(),
@@ -379,7 +222,7 @@ impl CheckpointStore for EmbeddedStore {
         self.write(|transaction| {
             commits
                 .iter()
-                .map(|commit| commit_partition(transaction, commit, committed_at))
+                .map(|commit| commit::commit_partition(transaction, commit, committed_at))
                 .collect()
         })
     }
@@ -390,12 +233,8 @@ impl CheckpointStore for EmbeddedStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredOutput>> {
-        let sql = format!(
-            "SELECT {} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
-            outputs::COLUMNS
-        );
         self.query(
-            &sql,
+            &outputs::after(),
             params![partition, after as i64, limit as i64],
             outputs::read,
         )
@@ -422,9 +261,8 @@ impl CheckpointStore for EmbeddedStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredDead>> {
-        let sql = "SELECT partition, sequence, dead, purged_at FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
         self.query(
-            sql,
+            outputs::DEAD_AFTER,
             params![partition, after as i64, limit as i64],
             outputs::read_dead,
         )
@@ -456,10 +294,9 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
-        let limit = if limit == 0 { -1 } else { limit as i64 };
         self.query(
             undelivered::LIST,
-            params![consumer, limit],
+            params![consumer, at_most(limit)],
             undelivered::read,
         )
     }
@@ -490,13 +327,8 @@ impl CheckpointStore for EmbeddedStore {
 
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
-            let changed = transaction
-                .execute(
-                    "UPDATE partition SET lake_cuts = ?2, lake_positions = ?3, lake_state = ?4 WHERE partition = ?1 AND lake_cuts = ?2 - 1",
-                    params![partition, cut.cut_number as i64, encode(&cut.positions), cut.state],
-                )
-                .map_err(fault(WHAT))?;
-            if changed == 0 { Err(Error::overtaken(partition, "a cut of the lake")) } else { files::register(transaction, partition, &cut.files) }
+            partitions::cut(transaction, partition, cut)?;
+            files::register(transaction, partition, &cut.files)
         })
     }
 
@@ -528,20 +360,13 @@ impl CheckpointStore for EmbeddedStore {
 
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
-            for number in numbers {
-                transaction
-                    .prepare_cached("UPDATE lake_file SET stage = 2 WHERE partition = ?1 AND number = ?2 AND stage = 1")
-                    .and_then(|mut statement| statement.execute(params![partition, *number as i64]))
-                    .map_err(fault(WHAT))?;
-            }
-            Ok(())
+            files::complete(transaction, partition, numbers)
         })
     }
 
     fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
-            let sql = "UPDATE lake_file SET stage = 5, note = ?3 WHERE partition = ?1 AND number = ?2 AND stage = 1";
-            transaction.execute(sql, params![partition, number as i64, note]).map(drop).map_err(fault(WHAT))
+            files::lose(transaction, partition, number, note)
         })
     }
 
@@ -559,10 +384,7 @@ impl CheckpointStore for EmbeddedStore {
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
-            transaction
-                .execute("UPDATE lake_file SET stage = 3 WHERE partition = ?1 AND batch = ?2 AND stage = 2", params![partition, batch])
-                .map_err(fault(WHAT))?;
-            Ok(())
+            files::note_loaded(transaction, partition, batch)
         })
     }
 
@@ -579,36 +401,20 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn requeue_quarantined(&self) -> Result<u64> {
-        self.write(|transaction| {
-            let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
-            let changed = transaction.execute(sql, []);
-            changed.map(|files| files as u64).map_err(fault(WHAT))
-        })
+        self.write(files::requeue)
     }
 
     fn find_outputs(&self, filter: &OutputFilter) -> Result<Vec<StoredOutput>> {
-        let limit = if filter.limit == 0 {
-            -1
-        } else {
-            filter.limit as i64
-        };
-        let sql = format!(
-            "SELECT * FROM (SELECT {} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
-             AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
-             AND (?7 IS NULL OR id = ?7)
-             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision",
-            outputs::COLUMNS
-        );
         let kind = filter.kind.map(OutputKind::code);
         self.query(
-            &sql,
+            &outputs::found(),
             params![
                 kind,
                 filter.robot_id,
                 filter.subject,
                 filter.from,
                 filter.until,
-                limit,
+                at_most(filter.limit),
                 filter.id
             ],
             outputs::read,
@@ -616,12 +422,7 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
-        let limit = if limit == 0 { -1 } else { limit as i64 };
-        self.query(
-            "SELECT partition, sequence, dead, purged_at FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
-            [limit],
-            outputs::read_dead,
-        )
+        self.query(outputs::LAST_DEAD, [at_most(limit)], outputs::read_dead)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
@@ -631,13 +432,4 @@ impl CheckpointStore for EmbeddedStore {
         );
         self.query(&sql, [], files::read)
     }
-}
-
-fn layout(connection: &Connection) -> Result<Option<(Vec<String>, u32)>> {
-    connection
-        .query_row("SELECT topics, partitions FROM layout", [], |row| {
-            Ok((decode(row.get_ref(0)?.as_blob()?)?, row.get(1)?))
-        })
-        .optional()
-        .map_err(fault(WHAT))
 }

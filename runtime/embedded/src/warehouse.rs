@@ -1,8 +1,8 @@
 //! The warehouse as one SQLite file.
 //!
 //! A load is one transaction: ask the ledger, read the batch's Parquet files through the lake, keep
-//! or merge them, write the ledger row. Columns are matched by position, as COPY does it. Timestamps
-//! are microseconds UTC.
+//! or merge them, write the ledger row. Columns are matched by position, as COPY does it.
+//! Timestamps are microseconds UTC.
 //!
 //! A table to which rows are only added keeps its files as they are, and is read through a virtual
 //! table (`file_table.rs`): to take rows apart into cells costs more than all that comes before,
@@ -27,8 +27,8 @@ use super::{fault, lock, open_paged, open_read_only};
 
 const WHAT: &str = "warehouse";
 
-/// Bytes of a page: a loaded file is a chain of them, and with longer ones half of the work on it is
-/// saved.
+/// Bytes of a page: a loaded file is a chain of them, and with longer ones half of the work on it
+/// is saved.
 const PAGE_BYTES: u32 = 16_384;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,

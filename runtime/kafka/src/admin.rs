@@ -1,9 +1,9 @@
-//! The client for changes of topics and for their settings. It is created for one request and dropped
-//! after it.
+//! The client for changes of topics and for their settings. It is created for one request and
+//! dropped after it.
 //!
-//! The rdkafka crate polls only the answers of this client, never its other events. It therefore gets
-//! its token for MSK when it is created, and its log is read when a request has failed. What must
-//! hold: the client is used for less time than a token lives.
+//! The rdkafka crate polls only the answers of this client, never its other events. It therefore
+//! gets its token for MSK when it is created, and its log is read when a request has failed. What
+//! must hold: the client is used for less time than a token lives.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};

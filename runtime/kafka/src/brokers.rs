@@ -16,8 +16,8 @@ use rdkafka::bindings as c;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// By this time after the loss librdkafka has removed the brokers that it dropped: one that is still
-/// being removed would be taken for the one that is added.
+/// By this time after the loss librdkafka has removed the brokers that it dropped: one that is
+/// still being removed would be taken for the one that is added.
 const RESTORE_AFTER: Duration = Duration::from_secs(1);
 /// Shortest time between two restorations in a long outage: librdkafka keeps every added broker for
 /// the life of the client.
@@ -61,8 +61,8 @@ impl Brokers {
         }
     }
 
-    /// Gives a client that has lost its brokers their addresses again. To be called by the thread that
-    /// polls the client; it does no harm when the brokers are only down.
+    /// Gives a client that has lost its brokers their addresses again. To be called by the thread
+    /// that polls the client; it does no harm when the brokers are only down.
     pub(super) fn restore_if_lost<C: ClientContext>(&self, client: &Client<C>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let due = state

@@ -195,7 +195,7 @@ pub(super) fn serve_events(consumer: &PlainConsumer) {
 /// Like [`serve_events`], but waits for events for as long as `timeout`.
 pub(super) fn serve_events_for(consumer: &PlainConsumer, timeout: Duration) {
     if let Some(Err(error)) = consumer.poll(timeout) {
-        tracing::warn!(%error, "Kafka reports");
+        tracing::warn!(%error, "a client of Kafka reports an error");
     }
     consumer
         .context()

@@ -1,5 +1,5 @@
-//! Why no broker can be reached: the last failed connection that librdkafka logged, kept so that the
-//! error of a request without an answer can name the cause.
+//! Why no broker can be reached: the last failed connection that librdkafka logged, kept so that
+//! the error of a request without an answer can name the cause.
 //!
 //! A request that reaches no broker fails with a time-out or a "transport failure", whatever the
 //! cause. The cause stands only in the log of the client that tried to connect, in the words of
@@ -202,8 +202,8 @@ impl Diagnostics {
         }
     }
 
-    /// What is wrong with the broker's certificate. librdkafka does not say it, so the certificate is
-    /// fetched and verified once more.
+    /// What is wrong with the broker's certificate. librdkafka does not say it, so the certificate
+    /// is fetched and verified once more.
     fn inspect_certificate(&self, text: &str) -> Option<String> {
         let address = text.split_once("://")?.1.split('/').next()?;
         let mut roots = RootCertStore::empty();
@@ -221,8 +221,8 @@ impl Diagnostics {
     }
 }
 
-/// Why rustls does not accept the certificate that the server at `address` shows; `None` if it does,
-/// or if the server shows none.
+/// Why rustls does not accept the certificate that the server at `address` shows; `None` if it
+/// does, or if the server shows none.
 fn certificate_error(address: &str, roots: RootCertStore) -> Option<rustls::Error> {
     let host = address.rsplit_once(':')?.0.trim_matches(['[', ']']);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -256,8 +256,8 @@ fn certificate_error(address: &str, roots: RootCertStore) -> Option<rustls::Erro
     None
 }
 
-/// The text of a failure without the causes at which librdkafka guesses: they name its own settings,
-/// not those of Theatre.
+/// The text of a failure without the causes at which librdkafka guesses: they name its own
+/// settings, not those of Theatre.
 fn without_guesses(text: &str) -> &str {
     [": broker certificate could not be verified", " (after "]
         .iter()

@@ -1,5 +1,5 @@
-//! Batches of records straight from librdkafka's fetch buffers. Besides this file only `admin` (token
-//! and log) and `brokers` call C in this adapter.
+//! Batches of records straight from librdkafka's fetch buffers. Besides this file only `admin`
+//! (token and log) and `brokers` call C in this adapter.
 //!
 //! The rdkafka crate has no call for batches, and its poll costs an event, a lock and an allocation
 //! for each record. What must hold for the calls here: a queue and its topic handle live no longer

@@ -53,8 +53,8 @@ impl FetchClients {
         self.expected_readers.fetch_max(readers, Ordering::AcqRel);
     }
 
-    /// The client that all readers share; `readers` is how many there will be, if no larger number was
-    /// announced.
+    /// The client that all readers share; `readers` is how many there will be, if no larger number
+    /// was announced.
     pub(super) fn shared(&self, readers: usize) -> Result<Arc<PlainConsumer>> {
         if let Some(there) = self.shared.get() {
             return Ok(there.clone());

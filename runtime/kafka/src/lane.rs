@@ -28,8 +28,8 @@ pub(super) fn positions_topic(config: &LogConfig) -> String {
     format!("{}.relay", config.deployment)
 }
 
-/// The position of a lane, as its consumer group holds it. A client for the group is opened for each
-/// lookup and dropped after it, because every client has threads of its own.
+/// The position of a lane, as its consumer group holds it. A client for the group is opened for
+/// each lookup and dropped after it, because every client has threads of its own.
 struct CommittedPosition {
     base: Base,
     partition: Partition,
@@ -43,8 +43,8 @@ pub(super) struct Publisher {
     /// Metadata of the group, for the transactions that move the position.
     group: ConsumerGroupMetadata,
     topics: Topics,
-    /// `None` after a commit of unknown outcome: the relay has to open the lane anew and ask for its
-    /// position.
+    /// `None` after a commit of unknown outcome: the relay has to open the lane anew and ask for
+    /// its position.
     producer: Option<Producer>,
     /// The position up to which this publisher has published, at first the one at its opening. The
     /// group shows it a moment later, when the transaction's markers are written.
@@ -171,9 +171,9 @@ impl CommittedPosition {
         }
     }
 
-    /// The error of a fenced producer. Another process has taken the lane, or the coordinator has ended
-    /// the transaction of this one, which looks the same. The epoch of another process stands in the
-    /// group once it has published; until then no later epoch than this one is known.
+    /// The error of a fenced producer. Another process has taken the lane, or the coordinator has
+    /// ended the transaction of this one, which looks the same. The epoch of another process stands
+    /// in the group once it has published; until then no later epoch than this one is known.
     fn stale_epoch(&self) -> Error {
         match self.client().and_then(|client| self.read(&client)) {
             Err(stale @ Error::StaleEpoch { .. }) => stale,
@@ -187,11 +187,12 @@ impl CommittedPosition {
 }
 
 impl Publisher {
-    /// One transaction. Returns the records that the broker refused: when there are any, nothing was
-    /// published.
+    /// One transaction. Returns the records that the broker refused: when there are any, nothing
+    /// was published.
     ///
-    /// The position is sent once the records are delivered: while it is sent the producer is neither
-    /// polled nor given its brokers back, so that one without brokers would stand for a minute.
+    /// The position is sent once the records are delivered: while it is sent the producer is
+    /// neither polled nor given its brokers back, so that one without brokers would stand for a
+    /// minute.
     fn attempt(
         &self,
         producer: &Producer,

@@ -2,11 +2,11 @@
 //!
 //! A reader at the end of its partition gets nothing, whether no record is written or its broker is
 //! down. Rules that fire on a robot's silence must know the difference, so a thread probes the
-//! leaders every second. Each leader gets a request of its own, and each partition has a heartbeat of
-//! its own: librdkafka fails a request to several leaders as a whole when one of them does not
+//! leaders every second. Each leader gets a request of its own, and each partition has a heartbeat
+//! of its own: librdkafka fails a request to several leaders as a whole when one of them does not
 //! answer, and a leader that is down must not delay the partitions of the others. A partition whose
-//! leader has just answered a fetch of it needs no probe. That it answered for another partition says
-//! nothing: this one may have moved.
+//! leader has just answered a fetch of it needs no probe. That it answered for another partition
+//! says nothing: this one may have moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,8 +25,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// For the request that finds the leaders. It goes to any broker; one that is up answers at once.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
-/// After this long without an answer of the leader, a reader that has no records fails. It is longer
-/// than one probe can take, so that a single slow answer fails no reader.
+/// After this long without an answer of the leader, a reader that has no records fails. It is
+/// longer than one probe can take, so that a single slow answer fails no reader.
 const DOWN_AFTER: Duration = Duration::from_secs(10);
 const _: () = assert!(
     DOWN_AFTER.as_secs()
@@ -89,7 +89,8 @@ pub(super) struct LeaderHealth(Mutex<BTreeMap<Place, Watched>>);
 #[derive(Debug, Default)]
 struct Leaders {
     known: BTreeMap<Place, i32>,
-    /// True if a leader did not answer for one of its partitions: it may not be the leader any more.
+    /// True if a leader did not answer for one of its partitions: it may not be the leader any
+    /// more.
     is_stale: bool,
 }
 
@@ -239,8 +240,8 @@ impl Leaders {
         }
         let topics: BTreeSet<&str> = places.iter().map(|(topic, _)| topic.as_str()).collect();
         for topic in topics {
-            // Without an answer for one topic there is none for the next either, and each would take
-            // its whole time-out.
+            // Without an answer for one topic there is none for the next either, and each would
+            // take its whole time-out.
             let Ok(answer) = query_client.fetch_metadata(Some(topic), METADATA_TIMEOUT) else {
                 return;
             };
@@ -361,7 +362,8 @@ mod tests {
             "the next probe asks whether it still leads"
         );
 
-        // A reader that was just opened has the whole time, however long the leader was down before.
+        // A reader that was just opened has the whole time, however long the leader was down
+        // before.
         let long_ago = Instant::now().checked_sub(DOWN_AFTER).unwrap();
         leader_health
             .lock()

@@ -1,6 +1,6 @@
-//! The lean fetcher: reads topic partitions straight from their leaders, one connection and one thread
-//! for each broker. It does for fetching what librdkafka does at a fraction of the cost: an answer's
-//! records stay where the socket has put them, and readers visit them in place.
+//! The lean fetcher: reads topic partitions straight from their leaders, one connection and one
+//! thread for each broker. It does for fetching what librdkafka does at a fraction of the cost: an
+//! answer's records stay where the socket has put them, and readers visit them in place.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -52,9 +52,9 @@ pub use inspect::{ClockReading, Cluster, Group, Right, Rights, Server, Topic};
 pub use lean::{Aborted, BatchFault, visit_batches};
 pub use topic_audit::{Difference, ExpectedTopic, TopicAudit, TopicSettings, differences};
 
-/// How long the records of an append may be under way, milliseconds. After that they are given up, and
-/// the caller learns of it while it still holds what it appends for: a request with a key is taken over
-/// by its repetition after a minute.
+/// How long the records of an append may be under way, milliseconds. After that they are given up,
+/// and the caller learns of it while it still holds what it appends for: a request with a key is
+/// taken over by its repetition after a minute.
 const APPEND_TIMEOUT_MS: u32 = 20_000;
 
 /// Opens the log. It connects at the first request.
@@ -180,8 +180,8 @@ impl KafkaLog {
     }
 }
 
-/// The range of a topic partition. A topic that was just created may have no leader for a moment, so
-/// that error is retried.
+/// The range of a topic partition. A topic that was just created may have no leader for a moment,
+/// so that error is retried.
 fn watermarks(
     base: &Base,
     client: &PlainConsumer,

@@ -23,8 +23,8 @@ use theatre_config::log::LogConfig;
 use theatre_telemetry::names;
 
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the commit of the last positions is retried. The group refuses commits for moments while
-/// other members join or leave.
+/// How long the commit of the last positions is retried. The group refuses commits for moments
+/// while other members join or leave.
 const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// The role of the member: it passes rebalances to the owner of partitions.
@@ -55,8 +55,8 @@ impl ConsumerContext for Context<RebalanceListener> {
                     .set_all_offsets(Offset::End)
                     .and_then(|()| member.incremental_assign(partitions))
                     .and_then(|()| member.pause(partitions));
-                // The owner learns of an empty assignment too: it then knows that the first rebalance
-                // is over and that there is nothing to wait for.
+                // The owner learns of an empty assignment too: it then knows that the first
+                // rebalance is over and that there is nothing to wait for.
                 listener.notify_owner("assigned", &numbers, |owner| owner.assigned(&numbers));
                 done
             }
@@ -86,8 +86,8 @@ impl ConsumerContext for Context<RebalanceListener> {
 }
 
 impl RebalanceListener {
-    /// Calls the owner. A panic there must not unwind into librdkafka, which runs this callback: the
-    /// partitions then count as lost.
+    /// Calls the owner. A panic there must not unwind into librdkafka, which runs this callback:
+    /// the partitions then count as lost.
     fn notify_owner(&self, what: &str, numbers: &[Partition], call: impl FnOnce(&dyn Ownership)) {
         let owner = &*self.owner;
         if catch_unwind(AssertUnwindSafe(|| call(owner))).is_err() {
@@ -213,20 +213,20 @@ pub(super) fn join(
     }))
 }
 
-/// Polls the member until it is to leave. The caller then drops the consumer, which leaves the group
-/// unless the member is a static one.
+/// Polls the member until it is to leave. The caller then drops the consumer, which leaves the
+/// group unless the member is a static one.
 fn serve(member: &BaseConsumer<Context<RebalanceListener>>, leaving: &AtomicBool) {
     let context = member.context();
     let mut committed = Instant::now();
     while !leaving.load(Ordering::Acquire) {
         if let Some(Err(error)) = member.poll(Duration::from_millis(100)) {
-            tracing::warn!(%error, "the group reports");
+            tracing::warn!(%error, "the consumer group reports an error");
         }
         context.brokers.restore_if_lost(member.client());
         if committed.elapsed() >= COMMIT_INTERVAL {
-            // An asynchronous commit may get lost, and the owner returns the positions of partitions
-            // that it has left only once: those are committed synchronously, in the rebalance or at
-            // the end.
+            // An asynchronous commit may get lost, and the owner returns the positions of
+            // partitions that it has left only once: those are committed synchronously, in the
+            // rebalance or at the end.
             let positions = context.role.positions(false);
             if let Err(error) = commit(member, &positions, CommitMode::Async) {
                 log_uncommitted(&error);
@@ -268,7 +268,7 @@ impl Membership for Member {
 impl Drop for Member {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            tracing::error!(%error, "leaving the group");
+            tracing::error!(%error, "the group could not be left in order; it will notice by itself");
         }
     }
 }

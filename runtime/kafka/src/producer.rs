@@ -15,9 +15,9 @@ use theatre_actors::position::Partition;
 use super::client::{Base, is_refusal, max_message_bytes};
 use super::context::Context;
 
-/// How long a wait for deliveries sleeps when there was none. The rdkafka crate's own flush sleeps in
-/// slices of 100 ms, and its poll spins through the last millisecond of any time-out: it is called
-/// without one.
+/// How long a wait for deliveries sleeps when there was none. The rdkafka crate's own flush sleeps
+/// in slices of 100 ms, and its poll spins through the last millisecond of any time-out: it is
+/// called without one.
 const POLL_INTERVAL: Duration = Duration::from_micros(300);
 
 /// What became of a batch.
@@ -87,8 +87,8 @@ impl Delivered {
     }
 }
 
-/// The cause of a failed batch, of what its records failed with: a refusal, before what follows from
-/// it for the other records.
+/// The cause of a failed batch, of what its records failed with: a refusal, before what follows
+/// from it for the other records.
 pub(super) fn cause(
     mut codes: impl Iterator<Item = RDKafkaErrorCode> + Clone,
 ) -> Option<RDKafkaErrorCode> {
@@ -142,8 +142,8 @@ pub(super) fn serve_events(producer: &Producer) {
     producer.poll(producer.context().identity.poll_time());
 }
 
-/// The code that decides what follows: the producer's fatal error, which other errors hide, or that of
-/// the error at hand.
+/// The code that decides what follows: the producer's fatal error, which other errors hide, or that
+/// of the error at hand.
 pub(super) fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
     producer
         .client()

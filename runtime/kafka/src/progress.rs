@@ -9,8 +9,8 @@ use theatre_telemetry::names;
 
 use super::client::WHAT;
 
-/// A reader without a record for this long, although the partition has more, fails; the pipeline then
-/// opens it anew.
+/// A reader without a record for this long, although the partition has more, fails; the pipeline
+/// then opens it anew.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// When a record came last, or the reader stood at the end of the log.
@@ -47,8 +47,8 @@ impl Progress {
     }
 }
 
-/// The error of a reader whose offset `next` is not in a log that begins at `start`: it was deleted,
-/// or lies beyond the end.
+/// The error of a reader whose offset `next` is not in a log that begins at `start`: it was
+/// deleted, or lies beyond the end.
 pub(super) fn out_of_range(topic: &str, partition: Partition, next: u64, start: u64) -> Error {
     if start > next {
         return Error::Trimmed {

@@ -18,7 +18,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_mins(10);
 /// What brokers said to a change of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is made, by this process or by another one.
+    /// The topic is made, by this process or by another one.
     Done,
     /// Not now: their quota of new partitions is used up.
     NotNow,
@@ -102,8 +102,8 @@ mod tests {
         );
     }
 
-    /// What came of a change that is put off so many times, how often it was tried, and how long was
-    /// waited.
+    /// What came of a change that is put off so many times, how often it was tried, and how long
+    /// was waited.
     fn put_off(times: u32, last: &Result<Answer>) -> (Result<()>, u32, Duration) {
         let (tried, slept) = (Cell::new(0), Cell::new(Duration::ZERO));
         let change = || {

@@ -1,5 +1,5 @@
-//! A reader of one topic partition over a fetch queue: it keeps the limits of a poll, recognises the
-//! end of the log, and fails when its client stalls.
+//! A reader of one topic partition over a fetch queue: it keeps the limits of a poll, recognises
+//! the end of the log, and fails when its client stalls.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,8 @@ use super::fetch::{FetchQueue, Head};
 use super::leader_health::Heartbeat;
 use super::progress::{self, Progress};
 
-/// The topic partitions that the shared client fetches. A second reader of one of them needs a client
-/// of its own.
+/// The topic partitions that the shared client fetches. A second reader of one of them needs a
+/// client of its own.
 pub(super) type ClaimedPartitions = Arc<Mutex<HashSet<(String, Partition)>>>;
 
 pub(super) struct Reader {

@@ -55,8 +55,8 @@ impl Topics {
         }
     }
 
-    /// The metadata of a topic, or of all topics. Brokers that refuse this process are not asked for
-    /// the whole time of a request.
+    /// The metadata of a topic, or of all topics. Brokers that refuse this process are not asked
+    /// for the whole time of a request.
     fn fetch_metadata(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
         let first = self.fetch_metadata_once(topic);
         if !first.as_ref().is_err_and(is_no_answer) || self.base.diagnostics.is_permanent() {
@@ -65,7 +65,7 @@ impl Topics {
         self.query_client.fetch_metadata(topic, REQUEST_TIMEOUT)
     }
 
-    /// The same, given up after one attempt that takes a few seconds.
+    /// Fetches metadata, and gives up after one attempt that takes a few seconds.
     pub(super) fn fetch_metadata_once(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
         let first = self.query_client.fetch_metadata(topic, REFUSED_WITHIN);
         if first.as_ref().is_err_and(is_no_answer) {

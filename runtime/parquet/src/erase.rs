@@ -102,7 +102,8 @@ pub struct Rest {
     pub erased: ErasedCount,
 }
 
-/// A file without the rows that are meant. It is the same, byte by byte, whenever file and rows are.
+/// A file without the rows that are meant. It is the same, byte by byte, whenever file and rows
+/// are.
 ///
 /// # Errors
 /// `Refused` when the file is damaged, or lacks a column by which rows are meant.

@@ -1,5 +1,5 @@
-//! The rows of a cut's files in the order in which the partition applied them. Read by the back-test
-//! and by a rebuild of state.
+//! The rows of a cut's files in the order in which the partition applied them. Read by the
+//! back-test and by a rebuild of state.
 //!
 //! Within a topic rows come by their offsets. Between topics the next rows are compared, as intake
 //! does: the one with the lowest (append time, topic) comes first. A file's rows are in that order

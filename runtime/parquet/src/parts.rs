@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Those of a file of so many bytes: where each begins and its bytes, ascending.
+    /// Parts of a file of so many bytes: where each begins and its bytes, ascending.
     pub(crate) fn new(file_bytes: u64, parts: Vec<(u64, Bytes)>) -> Self {
         Self {
             file_bytes,
@@ -80,8 +80,8 @@ pub(crate) fn footer_begins(path: &str, file_bytes: u64, tail: &[u8]) -> Result<
         .ok_or_else(|| unreadable(path, &"its end is not that of one"))
 }
 
-/// Reads some columns of a file, in the order in which the file has them. Its footer says where they
-/// lie, and no other byte is fetched.
+/// Reads some columns of a file, in the order in which the file has them. Its footer says where
+/// they lie, and no other byte is fetched.
 ///
 /// # Errors
 /// `Refused` when the file is damaged or no Parquet file, others when its bytes cannot be had.

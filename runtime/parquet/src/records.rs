@@ -90,8 +90,8 @@ impl RecordReader {
     }
 
     /// The same without columns that are not asked for, by their index in the dataset: they are
-    /// neither fetched nor decoded. Of these, signals are 0 in every row, and others null. Robot and
-    /// event time must be asked for.
+    /// neither fetched nor decoded. Of these, signals are 0 in every row, and others null. Robot
+    /// and event time must be asked for.
     ///
     /// # Errors
     /// As [`Self::open`], and others when the bytes cannot be had.

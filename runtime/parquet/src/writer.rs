@@ -255,7 +255,8 @@ fn encoding<W: Write + Send>(
         if *plain {
             properties = properties.set_column_compression(column(), Compression::UNCOMPRESSED);
         }
-        // Least and most of noise let no reader leave a row group out, and take a fifth of the time.
+        // Least and most of noise let no reader leave a row group out, and take a fifth of the
+        // time.
         if *field.data_type() == DataType::Float64 {
             properties =
                 properties.set_column_statistics_enabled(column(), EnabledStatistics::None);

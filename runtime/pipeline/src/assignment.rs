@@ -3,8 +3,8 @@
 //!
 //! Handing a partition over means draining its supervisor within a deadline. A supervisor that does
 //! not make it is abandoned: its later writes are refused by the epoch of the next owner, and
-//! should the partition come back, the new supervisor waits for the old one's end. Loaders are
-//! waited for by nobody, here or there.
+//! should the partition come back, the new supervisor waits for the old one's end. A
+//! hand-over waits for no loader.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,10 +35,10 @@ pub(super) struct Assignment {
 
 #[derive(Default)]
 struct Owned {
-    units: BTreeMap<Partition, Running>,
-    /// Units that did not end in time.
+    supervisors: BTreeMap<Partition, Running>,
+    /// Supervisors that did not end in time.
     late: BTreeMap<Partition, JoinHandle<Option<Positions>>>,
-    /// How far those were saved that ended in order, until somebody asks.
+    /// How far those were saved that ended in order, until the log asks for it.
     left: BTreeMap<Partition, Positions>,
     /// True once the pipeline stops: nothing is taken any more.
     closed: bool,
@@ -65,21 +65,21 @@ impl Assignment {
 
     /// The owned partitions, in order.
     pub(super) fn partitions(&self) -> Vec<Partition> {
-        self.lock().units.keys().copied().collect()
+        self.lock().supervisors.keys().copied().collect()
     }
 
     /// Gives up all partitions and takes no more; true when all were left in order before `until`.
     /// What has not ended then is left to itself.
     pub(super) fn close(&self, until: Instant) -> bool {
-        let (units, late) = {
+        let (supervisors, late) = {
             let mut owned = self.lock();
             owned.closed = true;
             (
-                std::mem::take(&mut owned.units),
+                std::mem::take(&mut owned.supervisors),
                 std::mem::take(&mut owned.late),
             )
         };
-        let mut whole = self.leave(units, until, true);
+        let mut whole = self.leave(supervisors, until, true);
         // Abandoned already; they end as soon as the call they wait for does.
         let late: Vec<_> = std::mem::take(&mut self.lock().late)
             .into_iter()
@@ -109,7 +109,7 @@ impl Assignment {
 
     fn take(&self, partition: Partition) -> Result<()> {
         let mut owned = self.lock();
-        if owned.closed || owned.units.contains_key(&partition) {
+        if owned.closed || owned.supervisors.contains_key(&partition) {
             return Ok(());
         }
         // Its position now is known only while it is owned.
@@ -137,15 +137,22 @@ impl Assignment {
             supervisor.supervise()
         };
         let thread = spawn(format!("partition-{partition}"), work).map_err(thread_error)?;
-        owned.units.insert(partition, Running { lifecycle, thread });
+        owned
+            .supervisors
+            .insert(partition, Running { lifecycle, thread });
         names::partition_owned(partition, true);
         Ok(())
     }
 
-    /// Lets units end until a deadline; those that do not are abandoned and kept to be waited for.
-    /// True when all ended well.
-    fn leave(&self, units: BTreeMap<Partition, Running>, until: Instant, draining: bool) -> bool {
-        for supervisor in units.values() {
+    /// Lets supervisors end until a deadline; those that do not are abandoned and kept to be waited
+    /// for. True when all ended well.
+    fn leave(
+        &self,
+        supervisors: BTreeMap<Partition, Running>,
+        until: Instant,
+        draining: bool,
+    ) -> bool {
+        for supervisor in supervisors.values() {
             let event = if draining {
                 Event::Drain
             } else {
@@ -154,12 +161,12 @@ impl Assignment {
             supervisor.lifecycle.send(event);
         }
         wait(&self.ended, until, || {
-            units
+            supervisors
                 .values()
                 .all(|supervisor| supervisor.thread.is_finished())
         });
         let mut whole = true;
-        for (partition, supervisor) in units {
+        for (partition, supervisor) in supervisors {
             names::partition_owned(partition, false);
             if supervisor.thread.is_finished() {
                 match in_order(supervisor.thread) {
@@ -180,7 +187,7 @@ impl Assignment {
         let mut owned = self.lock();
         partitions
             .iter()
-            .filter_map(|partition| owned.units.remove_entry(partition))
+            .filter_map(|partition| owned.supervisors.remove_entry(partition))
             .collect()
     }
 }

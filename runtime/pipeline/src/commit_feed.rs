@@ -27,13 +27,13 @@ const HANDED_BYTES: usize = 1 << 20;
 pub(super) struct FeedEntry {
     /// Number of the first output of the commit.
     pub(super) first: u64,
-    /// Number of the last.
+    /// Number of its last output.
     pub(super) last: u64,
-    /// Those of them that may be published, with their numbers.
+    /// The outputs that may be published, with their numbers.
     pub(super) outputs: Vec<(u64, OutputEvent)>,
     /// The way of the first of them, if records caused it.
     pub(super) way: Option<Way>,
-    /// What it takes of the memory, about.
+    /// About how many bytes of memory the commit takes.
     bytes: usize,
 }
 
@@ -92,8 +92,8 @@ impl CommitFeed {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a partition submits a commit `now`; `cause` is that of the first of its outputs that
-    /// are published.
+    /// Notes that a partition submits a commit `now`; `cause` is that of the first of its outputs
+    /// that are published.
     pub(super) fn submitting(&self, partition: Partition, cause: Option<Cause>, now: LogTime) {
         self.lock().entry(partition).or_default().submitted = cause.map(|cause| (cause, now));
     }
@@ -149,8 +149,8 @@ impl CommitFeed {
     }
 
     /// The commits that follow `position` without a gap, in order, as far as they are at hand: the
-    /// next one whatever its size, and those behind it that stay within the bounds together with it.
-    /// Drops what lies below.
+    /// next one whatever its size, and those behind it that stay within the bounds together with
+    /// it. Drops what lies below.
     pub(super) fn after(
         &self,
         partition: Partition,

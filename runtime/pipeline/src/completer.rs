@@ -134,7 +134,7 @@ impl Completer {
             file = number,
             rows = file.rows,
             why,
-            "a lake file is lost: its rows are missing in the lake"
+            "neither a registered lake file nor its upload is there: its rows are missing in the lake. `theatre lake requeue` has it looked for once more"
         );
         self.ports
             .store

@@ -74,8 +74,8 @@ impl Component for PartitionComponent {
         Ok(match step {
             Step::Worked => ON,
             Step::Idle => {
-                let (bell, limit) = actor.news();
-                Flow::On(Rest::News(bell, limit))
+                let (notifier, limit) = actor.news();
+                Flow::On(Rest::News(notifier, limit))
             }
         })
     }
@@ -290,8 +290,8 @@ impl PublisherComponent {
         }
     }
 
-    /// Notes how far everything is out, once it is. `before` is what was saved and registered before
-    /// the store is looked at.
+    /// Notes how far everything is out, once it is. `before` is what was saved and registered
+    /// before the store is looked at.
     fn note_outward(&mut self, before: &PartitionProgress) -> Result<()> {
         let params = &self.context.params;
         let mut reach = before.saved.clone();

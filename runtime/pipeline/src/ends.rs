@@ -79,8 +79,8 @@ impl Reach {
 }
 
 /// What was committed of a partition when it was saved so far: its consumers are through with it
-/// once they are beyond, whatever is committed meanwhile. A partition that is fed all the time never
-/// has nothing to do, and what a command waits for is done nevertheless.
+/// once they are beyond, whatever is committed meanwhile. A partition that is fed all the time
+/// never has nothing to do, and what a command waits for is done nevertheless.
 #[derive(Debug)]
 pub(super) struct Mark {
     pub(super) reach: Reach,

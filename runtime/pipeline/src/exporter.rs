@@ -1,8 +1,8 @@
 //! The exporter: writes committed outputs into lake datasets, one for each kind.
 //!
-//! A consumer of the [outbox](super::outbox): outputs above its position go into one file per kind, named by the numbers they span;
-//! registering the files and moving the position is one fenced commit. A crash before it leaves an
-//! orphan upload, nothing else.
+//! A consumer of the [outbox](super::outbox): outputs above its position go into one file per kind,
+//! named by the numbers they span; registering the files and moving the position is one fenced
+//! commit. A crash before it leaves an orphan upload, nothing else.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -150,7 +150,7 @@ impl Exporter {
             id = output.id,
             revision = output.revision,
             dataset,
-            "left out of the lake: there is no such dataset any more"
+            "an output is left out of the lake: its dataset is not in the configuration any more"
         );
         theatre_telemetry::names::record_parked("lake");
         true

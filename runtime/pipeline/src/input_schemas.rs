@@ -108,8 +108,8 @@ impl InputSchemas {
     /// What an id means.
     ///
     /// # Errors
-    /// `Unavailable` while the schema cannot be looked up: the source does not answer, or it is to be asked again
-    /// soon. Nothing may be concluded of the record then.
+    /// `Unavailable` while the schema cannot be looked up: the source does not answer, or it is to
+    /// be asked again soon. Nothing may be concluded of the record then.
     pub fn answer(&self, id: SchemaId) -> Result<Answer> {
         if let Some(known) = self.registry.lookup(id).filter(|_| self.shares) {
             return Ok(Answer::Known(known.clone()));

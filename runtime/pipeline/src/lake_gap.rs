@@ -29,7 +29,7 @@ pub struct LogGap {
 /// read. To be called under a new epoch, before anything of the partition is saved.
 ///
 /// # Errors
-/// Those of log and store.
+/// Errors of log and store.
 pub fn begin(
     partition: Partition,
     epoch: Epoch,
@@ -85,7 +85,7 @@ pub(super) fn position(
 /// What a partition's lake can never have.
 ///
 /// # Errors
-/// Those of the log.
+/// Errors of the log.
 pub fn holes(
     log: &dyn EventLog,
     topics: &[String],
@@ -114,7 +114,7 @@ pub fn holes(
 /// runs loses the partition and takes it again.
 ///
 /// # Errors
-/// Those of log and store.
+/// Errors of log and store.
 pub fn skip(
     log: &dyn EventLog,
     store: &dyn CheckpointStore,

@@ -1,9 +1,9 @@
 //! Questions to running processors, from any thread: what the HTTP side asks.
 //!
 //! A partition lists the addresses of its processors here while it is owned; a question looks one
-//! up and goes to the desk, which has that processor answer. So neither the partition's thread nor a
-//! port has a part in the answer: it comes also while the partition waits for a store, is full, or
-//! drains. The pipeline waits for a question no longer than an answer takes to make; the asker
+//! up and goes to the desk, which has that processor answer. So neither the partition's thread nor
+//! a port has a part in the answer: it comes also while the partition waits for a store, is full,
+//! or drains. The pipeline waits for a question no longer than an answer takes to make; the asker
 //! waits until its deadline.
 //!
 //! An answer shows what is applied, saved or not. A partition that another process has taken shows

@@ -7,8 +7,9 @@
 //!
 //! A batch that fails for a reason not known to lie in its files keeps them: it may have been
 //! loaded, or be about to be by an older owner, and halves beside the whole would be there twice.
-//! It is stuck. Others go ahead of it, those of other datasets first, and it is tried again. Where the
-//! warehouse refuses it for good, such as for a missing right, a command that waits for it ends.
+//! It is stuck. Others go ahead of it, those of other datasets first, and it is tried again. Where
+//! the warehouse refuses it for good, such as for a missing right, a command that waits for it
+//! ends.
 
 use theatre_actors::ports::{DeferredBatches, Epoch, Error, LoadBatch, LoadReceipt, Result};
 use theatre_actors::position::Partition;
@@ -191,7 +192,7 @@ impl Loader {
                 partition = self.partition,
                 file = number,
                 why,
-                "a lake file is quarantined: the warehouse refuses it"
+                "the warehouse refuses a lake file, which is quarantined: once it fits, `theatre lake requeue` has it tried again"
             );
             names::warehouse_load_failed("file");
         }

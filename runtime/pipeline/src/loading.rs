@@ -1,4 +1,4 @@
-//! The loader's thread. Nobody who leaves a partition waits for it: a warehouse takes as long as it
+//! The loader's thread. A partition is left without waiting for it: a warehouse takes as long as it
 //! likes.
 //!
 //! So one may still be loading when its partition has another owner, be it in this process, whose

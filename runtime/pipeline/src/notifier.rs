@@ -1,15 +1,16 @@
-//! The notifiers: each delivers the outputs of a partition to one [`OutputSink`], on a thread of its
-//! own. A receiver that is slow or away holds up neither relay nor exporter nor another receiver.
+//! The notifiers: each delivers the outputs of a partition to one [`OutputSink`], on a thread of
+//! its own. A receiver that is slow or away holds up neither relay nor exporter nor another
+//! receiver.
 //!
-//! An output is handed over, then the position is noted, under the partition's epoch: it comes again
-//! if a crash lies between, and never goes missing. What is refused for good, or older than the
-//! receiver's patience, is set aside in the store as undelivered, with its reason, in one transaction
-//! with the position. So a receiver that is away for long holds up not even its own queue for ever,
-//! nor a command that waits until everything is drained.
+//! An output is handed over, then the position is noted, under the partition's epoch: it comes
+//! again if a crash lies between, and never goes missing. What is refused for good, or older than
+//! the receiver's patience, is set aside in the store as undelivered, with its reason, in one
+//! transaction with the position. So a receiver that is away for long holds up not even its own
+//! queue for ever, nor a command that waits until everything is drained.
 //!
-//! The next output of a condition follows only once the one before it is taken or set aside. As long
-//! as there is no answer, nothing else is tried. An answer that is a no which may pass holds up its own
-//! condition only ([`held`]).
+//! The next output of a condition follows only once the one before it is taken or set aside. As
+//! long as there is no answer, nothing else is tried. An answer that is a no which may pass holds
+//! up its own condition only ([`held`]).
 //!
 //! A notifier may outlast its partition, as a loader may: the partition is left whether or not
 //! its receivers answer, after a short while in which what was saved last is still delivered.

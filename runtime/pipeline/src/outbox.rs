@@ -2,11 +2,12 @@
 //!
 //! A [`Consumer`] is a name under which the store keeps how far it is in each partition. Whether
 //! everything is out, and what retention may delete, are folds over the consumers that a pipeline
-//! has ([`active`]). Four are built in: the relays of outputs and of dead letters, the exporter, and
-//! that of the store's tables. Any number of [`OutputSink`]s may stand beside them, each delivered to apart from all
-//! others ([`super::notifier`]).
+//! has ([`active`]). Four are built in: the relays of outputs and of dead letters, the exporter,
+//! and that of the store's tables. Any number of [`OutputSink`]s may stand beside them, each
+//! delivered to apart from all others ([`super::notifier`]).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use super::{PipelineParams, Ports, Step};
 pub enum Stream {
     /// The outputs of a partition.
     Outputs,
-    /// Those of one kind; the position goes on over the others.
+    /// The outputs of one kind; the position goes on over the others.
     OutputsOf(OutputKind),
     /// The dead letters of a partition.
     DeadLetters,
@@ -101,6 +102,10 @@ pub const TABLES: Consumer = Consumer {
 /// own names follow.
 pub const RECIPIENT_PREFIX: &str = "notify/";
 
+/// What the name of a sink ends with under which the store keeps that it began before there was an
+/// output: a position of 0 is like none.
+const BEGUN_AT_ZERO: &str = " begun";
+
 /// The part of a consumer that delivers the records of one partition.
 ///
 /// A consumer moves its position in the store only after it has delivered, under the partition's
@@ -129,21 +134,21 @@ pub trait OutboxConsumer: Send {
 /// What a receiver says of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Receipt {
-    /// It is safe there.
+    /// The output is safe with the receiver.
     Taken,
-    /// It will never be taken, however often it comes; why, in words.
+    /// The output will never be taken, however often it comes; why, in words.
     Refused(String),
-    /// It is not taken now, and may be later; others may be taken meanwhile. What the receiver
-    /// answered, in words.
+    /// The output is not taken now, and may be later; others may be taken meanwhile. What the
+    /// receiver answered, in words.
     NotNow(String),
 }
 
 /// A receiver of outputs beside log and lake, such as a webhook.
 ///
 /// It gets the outputs of each partition at least once, those with the same id, such as the
-/// transitions of a condition, in order. What it had when an owner ended before the position was noted
-/// comes again, with the same id and revision. It is called by one thread for each partition, at the
-/// same time.
+/// transitions of a condition, in order. What it had when an owner ended before the position was
+/// noted comes again, with the same id and revision. It is called by one thread for each partition,
+/// at the same time.
 pub trait OutputSink: Send + Sync {
     /// The consumer: its stream is that of a kind of outputs, and its name differs from all others.
     fn consumer(&self) -> Consumer;
@@ -155,7 +160,7 @@ pub trait OutputSink: Send + Sync {
     /// Whether an output is for this receiver.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     fn wants(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<bool>;
 
     /// Hands one output over. It returns once the output is safe with the receiver, or refused.
@@ -202,8 +207,26 @@ pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
         .chain(sinks)
 }
 
-/// The consumers that the outward thread of a partition runs; relays and sinks have threads of their
-/// own.
+/// How far each consumer is that the store knows, by name.
+pub fn positions(status: &PartitionStatus) -> BTreeMap<String, u64> {
+    let known = status.cursors.iter();
+    let known = known.filter(|(name, _)| !name.ends_with(BEGUN_AT_ZERO));
+    known
+        .map(|(name, position)| (name.to_owned(), position))
+        .collect()
+}
+
+/// A name that two active consumers have: they would share a position, and each would miss what the
+/// other was given.
+pub fn named_twice(params: &PipelineParams) -> Option<Cow<'static, str>> {
+    let mut names: Vec<_> = active(params).map(|consumer| consumer.name).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1])?;
+    Some(twice[0].clone())
+}
+
+/// The consumers that the outward thread of a partition runs; relays and sinks have threads of
+/// their own.
 pub fn outward(
     partition: Partition,
     epoch: Epoch,
@@ -223,12 +246,12 @@ pub fn outward(
     consumers
 }
 
-/// Has the sinks that are new begin at the end of what is committed: a receiver of what happens from
-/// now on does not want everything that ever was. To be called before anything is
-/// committed under the epoch, so that nothing of it counts as old.
+/// Has the sinks that are new begin at the end of what is committed: a receiver of what happens
+/// from now on does not want everything that ever was. To be called before anything is committed
+/// under the epoch, so that nothing of it counts as old.
 ///
 /// # Errors
-/// Those of the store; `StaleEpoch`: the partition is lost.
+/// Errors of the store; `StaleEpoch`: the partition is lost.
 pub fn begin(
     partition: Partition,
     epoch: Epoch,
@@ -238,8 +261,7 @@ pub fn begin(
 ) -> Result<()> {
     for sink in &params.sinks {
         let name = sink.consumer().name;
-        // A position of 0 is like none: that there was nothing yet is a mark of its own.
-        let begun_at_zero = format!("{name} begun");
+        let begun_at_zero = format!("{name}{BEGUN_AT_ZERO}");
         if status.cursors.get(&name) > 0 || status.cursors.get(&begun_at_zero) > 0 {
             continue;
         }
@@ -372,6 +394,10 @@ mod tests {
         );
         params.sinks = vec![Arc::new(Webhook(Stream::OutputsOf(OutputKind::Window)))];
         assert_eq!(delivered_outputs(&params, &status), 0);
+        assert_eq!(named_twice(&params), None);
+        assert_eq!(positions(&status)["exporter"], 4);
+        params.sinks.push(params.sinks[0].clone());
+        assert_eq!(named_twice(&params).as_deref(), Some("webhook"));
         params.sinks = vec![Arc::new(Webhook(WEBHOOK.stream))];
         let backlogs: Vec<_> = backlogs(&params, &status).collect();
         assert_eq!(

@@ -1,36 +1,108 @@
-//! What a configuration makes of a pipeline: its registry, its inputs with their schema sources,
-//! and its parameters.
+//! What a pipeline does, apart from where: what a configuration makes of it.
 
-use std::path::Path;
+mod inputs;
+mod processor;
+
 use std::sync::Arc;
 
+use theatre_actors::control::ControlBook;
 use theatre_actors::outputs::OutputTopics;
-use theatre_actors::ports::SchemaSource;
-use theatre_actors::processor::{EntityConfig, ProcessorConfig, SessionConfig};
-use theatre_actors::rules::{RuleSet, RuleSpec};
-use theatre_actors::time::{Clock, TimePolicy};
-use theatre_actors::window::{WindowPlan, WindowSpec};
+use theatre_actors::processor::ProcessorConfig;
+use theatre_actors::time::Clock;
 use theatre_config::check::Faults;
-use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
+use theatre_config::inputs::SchemaSources;
 use theatre_config::store::KeptTables;
-use theatre_config::{Config, ConfigError, INPUT_TOPICS, SessionWindow, WindowConfig};
-use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
-use theatre_schemas::declaration::{Declaration, FieldPaths};
+use theatre_config::{Config, ConfigError};
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 use theatre_telemetry::traces::Traces;
 
-use crate::input_schemas::{InputSchemas, Target};
-use crate::{Limits, PipelineParams};
+use crate::input_schemas::InputSchemas;
+use crate::{Limits, intake, outbox};
 
-/// The schemas: shipped, configured and of declared inputs.
-///
-/// # Errors
-/// Names the file and what is wrong with it.
-pub fn registry(config: &Config, sources: &dyn SchemaSources) -> Result<Registry, ConfigError> {
-    let mut faults = Faults::default();
-    let (registry, _) = registry_and_inputs(config, sources, &mut faults);
-    faults.checked().map(|()| registry)
+pub use inputs::registry;
+pub use processor::window_plan;
+
+/// What a pipeline does, apart from where.
+#[derive(Clone)]
+pub struct PipelineParams {
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// Input topics, in the order that their positions are stored in.
+    pub topics: Arc<Vec<String>>,
+    /// Their schemas, in the same order.
+    pub inputs: Arc<Vec<Arc<InputSchemas>>>,
+    /// Topics that outputs are published to, by kind.
+    pub output_topics: OutputTopics,
+    /// Whether there is a lake at all.
+    pub lake: bool,
+    /// Whether the lake is loaded into a warehouse.
+    pub warehouse: bool,
+    /// Which tables for people to read are kept in the store.
+    pub tables: KeptTables,
+    /// Receivers of outputs beside log and lake.
+    pub sinks: Vec<Arc<dyn outbox::OutputSink>>,
+    /// Whether a change of rules counts only once another person approves it.
+    pub rules_approval: bool,
+    /// What processors do.
+    pub processor: Arc<ProcessorConfig>,
+    /// Schemas.
+    pub registry: Arc<Registry>,
+    /// Pseudonyms.
+    pub pseudonyms: Arc<Pseudonyms>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Processors of the machine, which all partitions share.
+    pub cores: usize,
+    /// Where the ways of records are handed to that have ended.
+    pub traces: Traces,
+}
+
+impl PipelineParams {
+    /// The dead-letter topic of an input topic.
+    pub fn dead_letter_topic(topic: &str) -> String {
+        format!("{topic}.dlq")
+    }
+
+    /// The book of a partition in which nothing was said to all robots so far.
+    pub fn control_book(&self) -> ControlBook {
+        let inputs = self.inputs.iter().enumerate();
+        let topics = inputs.filter(|(_, input)| input.reaches_partitions());
+        let topics = topics.map(|(topic, _)| topic).collect();
+        let datasets = self.registry.datasets();
+        ControlBook::new(
+            self.processor.clone(),
+            datasets,
+            topics,
+            self.rules_approval,
+        )
+    }
+
+    /// Every topic the pipeline reads or writes.
+    pub fn all_topics(&self) -> Vec<String> {
+        let dead = self
+            .topics
+            .iter()
+            .map(|topic| Self::dead_letter_topic(topic));
+        let outputs = self.output_topics.iter().map(str::to_owned);
+        self.topics
+            .iter()
+            .cloned()
+            .chain(outputs)
+            .chain(dead)
+            .collect()
+    }
+
+    /// What an intake of any partition needs.
+    pub fn intake(&self) -> intake::IntakeParams {
+        intake::IntakeParams {
+            topics: self.topics.clone(),
+            inputs: self.inputs.clone(),
+            registry: self.registry.clone(),
+            pseudonyms: self.pseudonyms.clone(),
+            limits: self.limits.clone(),
+        }
+    }
 }
 
 impl PipelineParams {
@@ -50,8 +122,8 @@ impl PipelineParams {
         made.ok_or_else(|| ConfigError("the configuration makes no pipeline".to_owned()))
     }
 
-    /// The same as far as it can be had; what is wrong is added to `faults`. Without any there is a
-    /// pipeline.
+    /// The pipeline as far as it can be had; what is wrong is added to `faults`. Without a fault
+    /// there is a pipeline.
     pub fn try_out(
         config: &Config,
         key: [u8; 32],
@@ -59,11 +131,11 @@ impl PipelineParams {
         clock: &Arc<dyn Clock>,
         faults: &mut Faults,
     ) -> Option<Self> {
-        let (registry, inputs) = registry_and_inputs(config, sources, faults);
-        let windows = windows(config, faults);
+        let (registry, inputs) = inputs::registry_and_inputs(config, sources, faults);
+        let windows = processor::windows(config, faults);
         // A dataset that could not be made is at no other fault than its schema.
         let processor = if inputs.is_some() {
-            processor(config, &registry, windows?, faults)
+            processor::processor(config, &registry, windows?, faults)
         } else {
             None
         };
@@ -128,288 +200,6 @@ impl PipelineParams {
     }
 }
 
-fn named(what: &str, error: &dyn std::fmt::Display) -> String {
-    format!("{what}: {error}")
-}
-
-/// The windows of a configuration; `None` where they are at fault.
-pub fn window_plan(config: &Config) -> Option<WindowPlan> {
-    windows(config, &mut Faults::default())
-}
-
-fn windows(config: &Config, faults: &mut Faults) -> Option<WindowPlan> {
-    let spec = |window: &WindowConfig| WindowSpec {
-        name: window.name.clone(),
-        size_us: window.size.0,
-        hop_us: window.hop.unwrap_or(window.size).0,
-    };
-    let plan = |windows: &[WindowConfig]| {
-        WindowPlan::new(windows.iter().map(spec).collect(), config.aggregates)
-            .map_err(|error| named("windows", &error))
-    };
-    for window in &config.windows {
-        faults.take(plan(std::slice::from_ref(window)));
-    }
-    faults.take(plan(&config.windows))
-}
-
-/// What processors do: rules and indicators, each tried by itself first, so that all faults are
-/// named.
-fn processor(
-    config: &Config,
-    registry: &Registry,
-    windows: WindowPlan,
-    faults: &mut Faults,
-) -> Option<ProcessorConfig> {
-    let specs = faults.take(config.rule_specs());
-    let compiled = |specs: &[RuleSpec]| {
-        RuleSet::compile(specs, registry.datasets()).map_err(|error| named("rules", &error))
-    };
-    for spec in specs.iter().flatten() {
-        let alone = RuleSet::check(spec, registry.datasets());
-        faults.take(alone.map_err(|error| named("rules", &error)));
-    }
-    let rules = faults.take(compiled(&specs?))?;
-    let time = TimePolicy {
-        reorder_bound_us: config.reorder_bound.0,
-        allowed_lateness_us: config.allowed_lateness.0,
-        future_tolerance_us: config.future_tolerance.0,
-        silence_after_us: config.silence_after.0,
-    };
-    let entities = entities(config, &windows, registry, faults);
-    let made = ProcessorConfig::new(
-        time,
-        windows,
-        rules,
-        &config.indicators,
-        registry.datasets(),
-    );
-    let mut processor = faults.take(made)?;
-    processor.entities = entities?;
-    #[cfg(feature = "test-hooks")]
-    {
-        processor.panic_on = config.panic_on.clone();
-    }
-    Some(processor)
-}
-
-/// Instruments, components and session windows.
-fn entities(
-    config: &Config,
-    windows: &WindowPlan,
-    registry: &Registry,
-    faults: &mut Faults,
-) -> Option<EntityConfig> {
-    let datasets = registry.datasets();
-    let (instruments, components) = (&config.instruments, &config.components);
-    let made = EntityConfig::new(instruments, components, windows, datasets);
-    let mut entities = faults.take(made)?;
-    let session = |of: &SessionWindow| SessionConfig {
-        name: of.name.clone(),
-        dataset: of.dataset.clone(),
-        active: of.active.clone(),
-        gap_us: of.gap.0,
-        longest_us: of.longest.0,
-    };
-    let sessions: Vec<SessionConfig> = config.sessions.iter().map(session).collect();
-    faults.take(entities.add_sessions(&sessions, windows, datasets))?;
-    Some(entities)
-}
-
-/// The schemas, and the inputs where none of them is at fault.
-fn registry_and_inputs(
-    config: &Config,
-    sources: &dyn SchemaSources,
-    faults: &mut Faults,
-) -> (Registry, Option<Vec<Declared>>) {
-    let mut registry = Registry::builtin();
-    let mut schemas = Vec::with_capacity(config.schemas.len());
-    let mut good = true;
-    for path in &config.schemas {
-        let read = theatre_config::read(path).and_then(|json| {
-            let dataset = Dataset::from_schema(&json).map_err(|error| in_schema(path, &error))?;
-            Ok((dataset.version, path, json))
-        });
-        match faults.take(read) {
-            Some(schema) => schemas.push(schema),
-            None => good = false,
-        }
-    }
-    // Version by version, in whatever order they were found: columns keep the places that they had.
-    schemas.sort_by_key(|(version, ..)| *version);
-    for (_, path, json) in schemas {
-        let added = registry.add(&json).map_err(|error| in_schema(path, &error));
-        good &= faults.take(added).is_some();
-    }
-    let inputs = inputs(config, &mut registry, sources, faults).filter(|_| good);
-    (registry, inputs)
-}
-
-fn in_schema(path: &Path, error: &SchemaError) -> ConfigError {
-    ConfigError(format!("schema {}: {error}", path.display()))
-}
-
-/// An input with its source, before the registry is complete.
-struct Declared {
-    topic: String,
-    shares: bool,
-    target: Option<Target>,
-}
-
-impl Declared {
-    fn schemas(self, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> InputSchemas {
-        InputSchemas::new(
-            &self.topic,
-            registry.clone(),
-            self.shares,
-            self.target,
-            clock,
-        )
-    }
-}
-
-/// All inputs in the order of their positions; datasets that are new are added to the registry.
-/// `None` where one is at fault.
-fn inputs(
-    config: &Config,
-    registry: &mut Registry,
-    sources: &dyn SchemaSources,
-    faults: &mut Faults,
-) -> Option<Vec<Declared>> {
-    let mut topics: Vec<&str> = INPUT_TOPICS.to_vec();
-    let mut good = true;
-    for (index, input) in config.input.iter().enumerate() {
-        if config.input[..index]
-            .iter()
-            .any(|other| other.topic == input.topic)
-        {
-            faults.add(input.error("topic", "is declared twice"));
-            good = false;
-        }
-        if !topics.contains(&input.topic.as_str()) {
-            topics.push(&input.topic);
-        }
-    }
-    let count = topics.len();
-    let mut all = Vec::with_capacity(count);
-    for topic in topics {
-        let declared = match config.input.iter().find(|input| input.topic == topic) {
-            Some(input) => declare(input, registry, sources),
-            None => Ok(Declared {
-                topic: topic.to_owned(),
-                shares: true,
-                target: sources.folder().map(|source| Target {
-                    source,
-                    dataset: None,
-                }),
-            }),
-        };
-        all.extend(faults.take(declared));
-    }
-    (good && all.len() == count).then_some(all)
-}
-
-fn declare(
-    input: &InputConfig,
-    registry: &mut Registry,
-    sources: &dyn SchemaSources,
-) -> Result<Declared, ConfigError> {
-    let name = input.dataset_name();
-    if !is_name(&name) {
-        return Err(input.error("dataset", format!("\"{name}\" is no name: lower-case letters, digits and _ are, beginning with a letter")));
-    }
-    let source = sources.open(input)?;
-    let known = registry
-        .datasets()
-        .find(&name)
-        .map(|(index, dataset)| (index, dataset.kind));
-    let (index, is_new) = match known {
-        Some((_, kind)) if kind != input.kind => {
-            return Err(input.error(
-                "kind",
-                format!(
-                    "{:?}, but the dataset '{name}' is of kind {kind:?}",
-                    input.kind
-                ),
-            ));
-        }
-        Some((index, _))
-            if input.schema.is_none() && input.field_paths() == FieldPaths::default() =>
-        {
-            (index, false)
-        }
-        Some(_) => return Err(input.error(
-            "dataset",
-            format!(
-                "'{name}' is there already, with a schema of its own: give this one another name"
-            ),
-        )),
-        None => (new_dataset(input, name, source.as_deref(), registry)?, true),
-    };
-    if is_new && source.is_none() {
-        return Err(input.error("schemas", "a new dataset's schemas come from a registry, Glue, or the folder that schema_folder names"));
-    }
-    let shares = input.schemas == SchemaOrigin::Directory && !is_new;
-    Ok(Declared {
-        topic: input.topic.clone(),
-        shares,
-        target: source.map(|source| Target {
-            source,
-            dataset: Some(index),
-        }),
-    })
-}
-
-fn new_dataset(
-    input: &InputConfig,
-    dataset: String,
-    source: Option<&dyn SchemaSource>,
-    registry: &mut Registry,
-) -> Result<DatasetIndex, ConfigError> {
-    let (json, key) = match (&input.schema, source) {
-        (Some(path), _) => (
-            theatre_config::read(path).map_err(|error| input.error("schema", error))?,
-            "schema",
-        ),
-        (None, Some(source)) => {
-            let subject = input.subject();
-            let latest = source.latest(&subject).map_err(|error| {
-                input.error(
-                    "schemas",
-                    format!("{error} (or name a reader's schema with `schema`)"),
-                )
-            })?;
-            (
-                latest.ok_or_else(|| {
-                    input.error(
-                        "subject",
-                        format!(
-                            "there is no subject '{subject}'; name a reader's schema with `schema`"
-                        ),
-                    )
-                })?,
-                "subject",
-            )
-        }
-        (None, None) => {
-            return Err(input.error(
-                "dataset",
-                format!("'{dataset}' is not known: name its reader's schema with `schema`"),
-            ));
-        }
-    };
-    let declaration = Declaration {
-        dataset,
-        kind: input.kind,
-        paths: input.field_paths(),
-    };
-    Ok(registry.add_dataset(
-        declaration
-            .dataset(&json)
-            .map_err(|error| input.error(key, error))?,
-    ))
-}
-
 /// The pipeline of a configuration that names no schema source.
 #[cfg(test)]
 pub(crate) fn without_sources(config: &Config) -> Result<PipelineParams, ConfigError> {
@@ -418,109 +208,4 @@ pub(crate) fn without_sources(config: &Config) -> Result<PipelineParams, ConfigE
 }
 
 #[cfg(test)]
-mod tests {
-    use theatre_actors::rules::Micros;
-
-    use theatre_config::{Config, INPUT_TOPICS, RECORD_BYTES_MAX};
-
-    use super::without_sources as params;
-
-    #[test]
-    fn the_defaults_make_a_pipeline() {
-        let params = params(&Config::default()).unwrap();
-        assert!(
-            params.processor.rules.rules().len() > 2,
-            "rules are shipped"
-        );
-    }
-
-    #[test]
-    fn inputs_keep_the_places_that_a_store_gave_them() {
-        let inputs = ["mine", "second"].map(|topic| {
-            format!(
-                "[[input]]\ntopic = \"{topic}\"\nkind = \"telemetry\"\ndataset = \"robot_telemetry\"\n"
-            )
-        });
-        let path = std::path::Path::new("theatre.toml");
-        let config: Config = theatre_config::parse(path, &inputs.concat()).unwrap();
-        let made = params(&config).unwrap();
-        let mut known: Vec<String> = INPUT_TOPICS[..4]
-            .iter()
-            .map(|it| (*it).to_owned())
-            .collect();
-        known.push("mine".to_owned());
-        // An older build had four inputs of its own, and those that were declared after them.
-        let mut older = params(&config).unwrap();
-        older.follow(&known);
-        let mut expected: Vec<&str> = INPUT_TOPICS[..4].to_vec();
-        expected.push("mine");
-        expected.extend(&INPUT_TOPICS[4..]);
-        expected.push("second");
-        assert_eq!(*older.topics, expected);
-        assert_eq!(older.inputs.len(), expected.len());
-        let all: Vec<String> = older.topics.to_vec();
-        let mut again = params(&config).unwrap();
-        again.follow(&all);
-        assert_eq!(again.topics, older.topics);
-        again.follow_only(&known);
-        assert_eq!(*again.topics, known);
-        let mut other = params(&Config::default()).unwrap();
-        other.follow(&known);
-        assert_eq!(other.topics, params(&Config::default()).unwrap().topics);
-        assert_eq!(made.topics.len(), INPUT_TOPICS.len() + 2);
-    }
-
-    #[test]
-    fn records_too_long_for_a_row_of_the_warehouse_need_a_pipeline_without_a_lake() {
-        let mut config = Config {
-            record_bytes: RECORD_BYTES_MAX,
-            ..Config::default()
-        };
-        assert!(params(&config).is_ok());
-        config.record_bytes += 1;
-        let refused = params(&config).err().expect("it is refused").to_string();
-        assert!(
-            refused.contains("record_bytes: 3145729") && refused.contains("without a lake"),
-            "{refused}"
-        );
-        config.lake.enabled = false;
-        assert!(params(&config).is_ok());
-    }
-
-    #[test]
-    fn a_schema_that_the_warehouse_would_fold_is_refused_by_name() {
-        let mut config = Config::default();
-        config.lake.url = Some("s3://bucket".to_owned());
-        config.warehouse.url = Some("redshift://workgroup/database".to_owned());
-        for schema in ["public", "theatre_2", "_t"] {
-            config.warehouse.schema = schema.to_owned();
-            assert!(params(&config).is_ok(), "{schema}");
-        }
-        for schema in ["Theatre", "", "pg_theatre", "2nd", "a b", "a\"b", "ä"] {
-            config.warehouse.schema = schema.to_owned();
-            let refused = params(&config).err().expect("it is refused").to_string();
-            assert!(
-                refused.contains(&format!("[warehouse] schema {schema:?}"))
-                    && refused.contains("lower-case"),
-                "{refused}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_silence_that_an_absent_broker_could_cause_is_refused() {
-        let mut config = Config {
-            silence_after: Micros(4_000_000),
-            ..Config::default()
-        };
-        assert!(params(&config).is_ok(), "the embedded log is never away");
-        config.log.url = Some("kafka://broker:9092".to_owned());
-        let refused = params(&config).err().expect("it is refused").to_string();
-        assert!(
-            refused.contains("silence_after: 4s") && refused.contains("only after 15s"),
-            "{refused}"
-        );
-        config.silence_after = Micros(15_000_000);
-        assert!(params(&config).is_ok());
-    }
-}
+mod tests;

@@ -118,7 +118,7 @@ pub struct Progress {
     notices: Mutex<BTreeMap<String, String>>,
     /// Components that stopped for good, and why.
     failed: Mutex<Vec<String>>,
-    /// Components that are refused, and why. They are tried again, and go on once somebody has put
+    /// Components that are refused, and why. They are tried again, and go on once a person has put
     /// it right.
     refused: Mutex<BTreeMap<String, String>>,
 }
@@ -185,13 +185,13 @@ impl Progress {
     }
 
     /// True when this process has all the partitions, and everything below their ends is read,
-    /// saved, in the lake, told to the world, and loaded.
+    /// saved, in the lake, published, and loaded.
     pub fn is_drained_to(&self, ends: &Ends) -> bool {
         ends.iter()
             .all(|(partition, end)| self.is_partition_drained_to(partition, end))
     }
 
-    /// The same of one partition.
+    /// Whether one partition is drained to its end.
     pub fn is_partition_drained_to(&self, partition: Partition, end: &Positions) -> bool {
         self.partitions
             .get(&partition)
@@ -204,8 +204,9 @@ impl Progress {
         let share = self.partitions.remove(&partition);
         self.taking.left(partition);
         let own = format!(" {partition}");
-        for told in [&self.trouble, &self.notices, &self.refused] {
-            told.lock()
+        for noted in [&self.trouble, &self.notices, &self.refused] {
+            noted
+                .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .retain(|component, _| !component.ends_with(&own));
         }
@@ -217,8 +218,8 @@ impl Progress {
         self.standing_by.store(alone, Ordering::Release);
     }
 
-    /// Why this process is not ready: what is wrong, that it starts and has not restored what it was
-    /// given, or that it has no partition yet and none is left to it. Empty when it is ready.
+    /// Why this process is not ready: what is wrong, that it starts and has not restored what it
+    /// was given, or that it has no partition yet and none is left to it. Empty when it is ready.
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = self.troubles();
         if let Some(taking) = self.taking.unready() {
@@ -242,7 +243,7 @@ impl Progress {
         };
     }
 
-    /// Notes that a component is refused and waits for somebody to put it right, until its trouble
+    /// Notes that a component is refused and waits for a person to put it right, until its trouble
     /// is cleared.
     pub fn set_refused(&self, component: &str, why: &str) {
         self.set_trouble(component, Some(why.to_owned()));
@@ -286,8 +287,8 @@ impl Progress {
             .collect()
     }
 
-    /// What works and should yet be looked into: a producer's mistake stops no robot, so it makes
-    /// nobody unready.
+    /// What works and should yet be looked into: a producer's mistake stops no robot, so the
+    /// process stays ready.
     pub fn notices(&self) -> Vec<String> {
         let all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter()
@@ -296,7 +297,7 @@ impl Progress {
             .collect()
     }
 
-    /// Says something of which nobody is unready.
+    /// Notes something that leaves the process ready.
     pub fn set_notice(&self, about: &str, what: String) {
         self.notices
             .lock()

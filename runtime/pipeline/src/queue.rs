@@ -79,7 +79,7 @@ struct SaveSlots {
     /// Urgent commits were taken last: those that wait in their turn come next.
     routine_is_next: bool,
     outcomes: HashMap<Partition, Result<CommitOutcome>>,
-    bells: HashMap<Partition, Arc<Notifier>>,
+    notifiers: HashMap<Partition, Arc<Notifier>>,
 }
 
 /// Commits on their way to the checkpointer, and their outcomes on the way back. A partition has at
@@ -103,7 +103,8 @@ impl CommitQueue {
         self.submitted.ring();
     }
 
-    /// Something urgent waits for a partition's commit: while the commit waits, it is urgent itself.
+    /// Something urgent waits for a partition's commit: while the commit waits, it is urgent
+    /// itself.
     pub fn hasten(&self, partition: Partition) {
         let mut slots = lock(&self.slots);
         let mut routine = slots.routine.iter();
@@ -112,9 +113,9 @@ impl CommitQueue {
         slots.urgent.extend(commit);
     }
 
-    /// Takes waiting commits, one at least if there is one, up to `bytes` in all: urgent ones of all
-    /// partitions first, and none beside them that would make them wait. After them it is the others'
-    /// turn once, so that these are not held up for ever.
+    /// Takes waiting commits, one at least if there is one, up to `bytes` in all: urgent ones of
+    /// all partitions first, and none beside them that would make them wait. After them it is the
+    /// others' turn once, so that these are not held up for ever.
     pub fn take(&self, bytes: usize) -> Vec<PartitionCommit> {
         let mut slots = lock(&self.slots);
         let takes_routine =
@@ -146,18 +147,18 @@ impl CommitQueue {
         let mut slots = lock(&self.slots);
         for (partition, outcome) in outcomes {
             slots.outcomes.insert(partition, outcome);
-            if let Some(bell) = slots.bells.get(&partition) {
-                bell.ring();
+            if let Some(notifier) = slots.notifiers.get(&partition) {
+                notifier.ring();
             }
         }
     }
 
-    /// The notifier of a partition's thread, rung when the outcome of its commit is there. Every other
-    /// source of work for the partition rings it too: the thread waits for this one alone, and is not
-    /// woken for another partition.
-    pub fn bell(&self, partition: Partition) -> Arc<Notifier> {
+    /// The notifier of a partition's thread, rung when the outcome of its commit is there. Every
+    /// other source of work for the partition rings it too: the thread waits for this one alone,
+    /// and is not woken for another partition.
+    pub fn notifier(&self, partition: Partition) -> Arc<Notifier> {
         lock(&self.slots)
-            .bells
+            .notifiers
             .entry(partition)
             .or_default()
             .clone()
@@ -183,8 +184,8 @@ impl CommitQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     chunks: VecDeque<Arc<Chunk>>,
-    /// Set while the writer is left behind: when the first and the last chunk were skipped that wait
-    /// as one mark.
+    /// Set while the writer is left behind: when the first and the last chunk were skipped that
+    /// wait as one mark.
     behind: Option<(LogTime, LogTime)>,
 }
 

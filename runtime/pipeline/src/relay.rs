@@ -164,9 +164,9 @@ impl Relay {
         Ok(true)
     }
 
-    /// Whether a step can find anything. The relay opens the lane of results at once, so that a dead
-    /// predecessor's transaction ends and the first alert finds an open lane; it opens that of dead
-    /// letters only when there is one, which is at once where a predecessor has committed one.
+    /// Whether a step can find anything. The relay opens the lane of results at once, so that a
+    /// dead predecessor's transaction ends and the first alert finds an open lane; it opens that of
+    /// dead letters only when there is one, which is at once where a predecessor has committed one.
     fn has_news(&self) -> bool {
         let Some((last_output, last_dead)) = self.committed.latest(self.partition) else {
             return true;
@@ -217,9 +217,9 @@ impl Relay {
             self.failures = 0;
         }
         self.position = position;
-        // Before this relay opened the lane only predecessors published, and only what was committed
-        // when the partition was taken. A higher position comes from another store: what this one
-        // numbers anew up to there would count as published.
+        // Before this relay opened the lane only predecessors published, and only what was
+        // committed when the partition was taken. A higher position comes from another store: what
+        // this one numbers anew up to there would count as published.
         let committed = self
             .at_first
             .unwrap_or(consumer_of(self.lane).stream.last(&status));
@@ -383,7 +383,7 @@ impl Relay {
             topic,
             bytes,
             why,
-            "a record is parked: it cannot be published"
+            "the broker refuses a record for good: it stays in the store and is not published. If it is too long, raise the topic's max.message.bytes before the next one"
         );
         names::record_parked(self.lane.as_str());
     }

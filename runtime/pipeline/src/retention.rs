@@ -59,7 +59,7 @@ impl Retention {
     /// Trims if it is time to; with `at_once` without waiting.
     ///
     /// # Errors
-    /// Those of log and store; `StaleEpoch`: the partition is lost.
+    /// Errors of log and store; `StaleEpoch`: the partition is lost.
     pub fn step(&mut self, at_once: bool) -> Result<()> {
         let now = self.ports.clock.now();
         if !at_once && self.last.is_some_and(|last| now.0 - last.0 < EVERY_US) {

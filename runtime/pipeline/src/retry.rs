@@ -12,7 +12,7 @@ use theatre_actors::ports::Error;
 /// The first pause after a passing fault; it doubles with each further one.
 pub(super) const PASSING_FIRST: Duration = Duration::from_millis(50);
 const PASSING_MAX: Duration = Duration::from_secs(5);
-/// The same after a refusal.
+/// The first pause after a refusal, and the longest.
 const REFUSED_FIRST: Duration = Duration::from_secs(1);
 const REFUSED_MAX: Duration = Duration::from_secs(30);
 /// A component that is to end tries so long what fails: well below the time for a hand-over.
@@ -32,7 +32,7 @@ pub enum Need {
 /// What follows an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The same again after this pause.
+    /// The component tries again after this pause.
     Again(Duration),
     /// The component stops for good.
     Stop,
@@ -120,13 +120,13 @@ mod tests {
         };
         let (millis, secs) = (Duration::from_millis, Duration::from_secs);
         let table = [
-            // A passing fault is tried again, whoever needs it, after 50 ms to 5 s.
+            // A passing fault is tried again, by every component, after 50 ms to 5 s.
             (away(), Needed, 0, None, Again(millis(50))),
             (away(), Needed, 1, None, Again(millis(100))),
             (away(), Spared, 6, None, Again(millis(3200))),
             (away(), Spared, 7, None, Again(secs(5))),
             (away(), Needed, u32::MAX, None, Again(secs(5))),
-            // Whoever is to end tries at least every second, for five seconds.
+            // A component that is to end tries at least every second, for five seconds.
             (away(), Spared, 0, Some(secs(0)), Again(millis(50))),
             (away(), Spared, 9, Some(millis(4999)), Again(secs(1))),
             (away(), Spared, 9, Some(secs(5)), Leave),

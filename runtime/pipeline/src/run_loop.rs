@@ -22,7 +22,7 @@ use super::retry::{Attempts, Decision, Need, decide};
 pub enum Flow {
     /// Another one, after a rest.
     On(Rest),
-    /// The same; whether what has failed before works again is not known yet.
+    /// Another step after a rest; whether what has failed before works again is not known yet.
     Trying(Rest),
     /// Nothing is left to do, ever.
     Done,
@@ -122,10 +122,15 @@ impl Stepper {
     }
 
     fn failed(&self, error: &Error) {
-        tracing::error!(component = self.name, %error, "a component stopped");
-        self.report(|progress| progress.set_trouble(&self.name, Some(error.to_string())));
         // A lost partition is taken again; anything else is not tried again.
-        if !matches!(error, Error::StaleEpoch { .. }) {
+        let is_lost = matches!(error, Error::StaleEpoch { .. });
+        if is_lost {
+            tracing::warn!(component = self.name, %error, "a component ends: its partition has another owner");
+        } else {
+            tracing::error!(component = self.name, %error, "a component stopped for good: put right what is wrong, then restart the process");
+        }
+        self.report(|progress| progress.set_trouble(&self.name, Some(error.to_string())));
+        if !is_lost {
             self.report(|progress| progress.set_failed(&self.name, &error.to_string()));
         }
     }
@@ -221,13 +226,13 @@ pub struct Runner {
 pub enum Turn {
     /// Another one after a rest.
     Again(Rest),
-    /// It failed: another one after a pause.
+    /// The step failed: another one after a pause.
     Retry(Duration),
     /// The component has nothing left to do.
     Done,
     /// The component has ended before its work was done, which the next owner goes on with.
     Left,
-    /// It failed for good.
+    /// The component failed for good.
     Failed(Error),
     /// The partition was left or lost.
     Over,

@@ -4,8 +4,9 @@
 //! Four threads: the partition itself, its lake writer, its relays, and exporter and completer.
 //! Each ends once those that feed it have ended: what a partition still saves is still published.
 //! Its loader ([`super::loading`]) and its notifiers ([`super::notifier`]), one for each receiver,
-//! run apart: a partition that is left does not wait for a warehouse or for a receiver. Lake writer, exporter and completer stop only themselves when they are refused, and
-//! delay leaving only shortly when the lake is away: alerts do not need the lake.
+//! run apart: a partition that is left does not wait for a warehouse or for a receiver. Lake
+//! writer, exporter and completer stop only themselves when they are refused, and delay leaving
+//! only shortly when the lake is away: alerts do not need the lake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +74,7 @@ pub struct PartitionSupervisor {
 impl PartitionSupervisor {
     /// For a partition that is to be taken; `transition` is [`super::lifecycle::next`].
     pub fn new(partition: Partition, context: SharedContext, transition: Transition) -> Self {
-        let lifecycle = Lifecycle::new(context.saves.bell(partition), transition);
+        let lifecycle = Lifecycle::new(context.saves.notifier(partition), transition);
         context.progress.watch(partition, &lifecycle);
         context.progress.taking.note(partition, 0, 0);
         Self {
@@ -216,7 +217,7 @@ impl PartitionSupervisor {
             )?;
         }
         let limits = &self.context.params.limits;
-        let room = self.context.saves.bell(self.partition);
+        let room = self.context.saves.notifier(self.partition);
         let lake = Arc::new(if self.context.params.lake {
             LakeQueue::new(limits.lake_queue).notifying(room)
         } else {

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use theatre_actors::position::Partition;
 
-/// Partitions in the state of being taken, each with its processors restored so far and all of them.
+/// Partitions in the state of being taken, each with its processors restored so far and all of
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Taking(Mutex<State>);
 

@@ -87,7 +87,8 @@ pub(super) async fn commit(
     Ok(commits.iter().map(outcome).collect())
 }
 
-/// Locks the rows of all partitions, those with another owner too: their epoch is part of the outcome.
+/// Locks the rows of all partitions, those with another owner too: their epoch is part of the
+/// outcome.
 async fn lock(
     connection: &mut PgConnection,
     commits: &[PartitionCommit],
@@ -318,8 +319,8 @@ impl<'a> Numbered<'a> {
         Ok(())
     }
 
-    /// The refusal of a commit with an output that the store, or the commit itself, has already; the
-    /// failed transaction is given up to ask for it.
+    /// The refusal of a commit with an output that the store, or the commit itself, has already;
+    /// the failed transaction is given up to ask for it.
     async fn there_already(&self, connection: &mut PgConnection) -> Failure {
         match self.find_double(connection).await {
             Ok(Some(output)) => Failure::Decided(Error::Refused(format!(

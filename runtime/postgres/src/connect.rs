@@ -31,17 +31,17 @@ pub(super) struct Server {
     /// What each session sets first.
     settings: String,
     connect_timeout: Duration,
-    door: Mutex<AuthState>,
+    auth: Mutex<AuthState>,
 }
 
-/// Whether the server lets us in.
+/// Whether the server lets the process in.
 #[derive(Debug, Default)]
 enum AuthState {
-    /// It has not been seen to.
+    /// No server has let the process in or refused it yet.
     #[default]
     Unknown,
     Open,
-    /// It did, and has not since.
+    /// The server let the process in once, and refuses it since.
     ClosedSince(Instant),
 }
 
@@ -83,7 +83,7 @@ impl Server {
             place,
             settings: settings(config),
             connect_timeout: duration(config.connect_timeout),
-            door: Mutex::default(),
+            auth: Mutex::default(),
         })
     }
 
@@ -134,7 +134,7 @@ impl Server {
         sqlx::raw_sql(AssertSqlSafe(self.settings.clone()))
             .execute(connection)
             .await?;
-        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = AuthState::Open;
+        *self.auth.lock().unwrap_or_else(PoisonError::into_inner) = AuthState::Open;
         Ok(())
     }
 
@@ -153,11 +153,11 @@ impl Server {
     /// password changes in the server and in the file at two moments. It is tried again for a
     /// while, and readiness says why.
     fn in_passing(&self, error: Error) -> Error {
-        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*door, AuthState::Open) {
-            *door = AuthState::ClosedSince(Instant::now());
+        let mut auth = self.auth.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*auth, AuthState::Open) {
+            *auth = AuthState::ClosedSince(Instant::now());
         }
-        match (error, &*door) {
+        match (error, &*auth) {
             (Error::Refused(why), AuthState::ClosedSince(since))
                 if since.elapsed() < AUTH_GRACE_PERIOD =>
             {

@@ -128,7 +128,7 @@ pub(super) async fn check(connection: &mut PgConnection, schema: &str) -> Attemp
     Ok(())
 }
 
-/// The same for the tables that people read, where they are kept.
+/// Checks the versions of the store and, where they are kept, of the tables that people read.
 pub(super) async fn check_all(connection: &mut PgConnection, config: &StoreConfig) -> Attempt<()> {
     check(connection, &config.schema).await?;
     match config.tables {

@@ -1,7 +1,8 @@
 //! Reading what commits wrote: processors, outputs, dead letters.
 
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row};
 use theatre_actors::outputs::{self, OutputEvent, OutputKind};
 use theatre_actors::ports::{
     Error, Expiry, OutputFilter, StoredDead, StoredOutput, StoredProcessor,
@@ -105,13 +106,26 @@ pub(super) async fn processor(
     partition: Partition,
     processor: &str,
 ) -> Attempt<Option<StoredProcessor>> {
-    let sql = "SELECT name, save_number, positions, state, saved_at FROM family WHERE partition = $1 AND name = $2";
-    let found: Option<ProcessorRow> = sqlx::query_as(sql)
+    let named = processors_named(connection, partition, &[processor]).await?;
+    Ok(named.into_iter().next())
+}
+
+type Question = Query<'static, Postgres, PgArguments>;
+
+/// Outputs of a partition after another, in order. `sql` has the partition as $1, the other as $2
+/// and the limit as $3; `more` binds what it asks beside.
+async fn in_order(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    (partition, after, limit): (Partition, u64, usize),
+    more: impl FnOnce(Question) -> Question,
+) -> Attempt<Vec<StoredOutput>> {
+    let question = sqlx::query(sql)
         .bind(partition as i32)
-        .bind(stored(processor))
-        .fetch_optional(connection)
-        .await?;
-    found.map(read_processor).transpose()
+        .bind(after as i64)
+        .bind(limited(limit));
+    let rows = more(question).fetch_all(connection).await?;
+    rows.iter().map(read_output).collect()
 }
 
 pub(super) async fn outputs_after(
@@ -122,16 +136,8 @@ pub(super) async fn outputs_after(
 ) -> Attempt<Vec<StoredOutput>> {
     let sql =
         "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
-    let query = sqlx::query(sql)
-        .bind(partition as i32)
-        .bind(after as i64)
-        .bind(limited(limit));
-    query
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(read_output)
-        .collect()
+    let place = (partition, after, limit);
+    in_order(connection, sql, place, |question| question).await
 }
 
 pub(super) async fn outputs_of_kind_after(
@@ -144,23 +150,15 @@ pub(super) async fn outputs_of_kind_after(
     // The index of those that are no windows is used where the question says that it is of such.
     let sql = match kind {
         OutputKind::Window => {
-            "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $3 ORDER BY sequence LIMIT $4"
+            "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $4 ORDER BY sequence LIMIT $3"
         }
         _ => {
-            "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $3 AND kind <> 1 ORDER BY sequence LIMIT $4"
+            "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $4 AND kind <> 1 ORDER BY sequence LIMIT $3"
         }
     };
-    let query = sqlx::query(sql)
-        .bind(partition as i32)
-        .bind(after as i64)
-        .bind(i16::from(kind.code()))
-        .bind(limited(limit));
-    query
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(read_output)
-        .collect()
+    let place = (partition, after, limit);
+    let kind = i16::from(kind.code());
+    in_order(connection, sql, place, |question| question.bind(kind)).await
 }
 
 pub(super) async fn outputs_beside(
@@ -170,19 +168,10 @@ pub(super) async fn outputs_beside(
     after: u64,
     limit: usize,
 ) -> Attempt<Vec<StoredOutput>> {
-    let sql = "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind <> ALL($3) ORDER BY sequence LIMIT $4";
+    let sql = "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind <> ALL($4) ORDER BY sequence LIMIT $3";
     let left_out: Vec<i16> = left_out.iter().map(|kind| kind.code().into()).collect();
-    let query = sqlx::query(sql)
-        .bind(partition as i32)
-        .bind(after as i64)
-        .bind(left_out)
-        .bind(limited(limit));
-    query
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(read_output)
-        .collect()
+    let place = (partition, after, limit);
+    in_order(connection, sql, place, |question| question.bind(left_out)).await
 }
 
 pub(super) async fn dead_after(

@@ -10,7 +10,8 @@ use super::failure::{Attempt, Failure};
 use super::text::{read_text, stored};
 use super::{decode, encode};
 
-/// The partition's epoch; no other transaction changes it, or writes under it, before this one ends.
+/// The partition's epoch; no other transaction changes it, or writes under it, before this one
+/// ends.
 pub(super) async fn lock(connection: &mut PgConnection, partition: Partition) -> Attempt<Epoch> {
     let sql = "SELECT epoch FROM partition WHERE number = $1 FOR UPDATE";
     let epoch: Option<i64> = sqlx::query_scalar(sql)

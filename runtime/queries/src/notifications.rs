@@ -23,8 +23,8 @@ pub struct UndeliveredNotification {
     pub alert: Alert,
 }
 
-/// What could not be delivered to a recipient, or to all of them, in order of recipient, partition and number;
-/// at most `limit` (0 = all).
+/// What could not be delivered to a recipient, or to all of them, in order of recipient, partition
+/// and number; at most `limit` (0 = all).
 ///
 /// # Errors
 /// When the store cannot be read.

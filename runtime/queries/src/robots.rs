@@ -25,8 +25,8 @@ pub struct RobotSummary {
     pub robot_id: String,
     /// Its event time, microseconds UTC; `None` before its first dated record.
     pub clock: Option<i64>,
-    /// When its last record was appended of which the store knows, microseconds UTC: what is said of
-    /// it is as of then.
+    /// When its last record was appended of which the store knows, microseconds UTC: what is said
+    /// of it is as of then.
     pub heard_at: Option<i64>,
     /// Records applied, of all topics.
     pub applied: u64,
@@ -86,7 +86,7 @@ pub struct SavedRobot {
     pub saved_at: LogTime,
 }
 
-/// The same, each with where and when it was saved.
+/// The robots as saved, each with where and when it was saved.
 ///
 /// # Errors
 /// As [`robots`].
@@ -114,8 +114,8 @@ pub fn saved_robots(store: &dyn CheckpointStore) -> Result<Vec<SavedRobot>> {
 #[derive(Debug, Default)]
 pub struct RobotSaves(HashMap<String, (Partition, u64, LogTime)>);
 
-/// The same as [`saved_robots`], where they were read before: of those that were not saved since nothing is
-/// read but that. `before` is in order of ids, and what `saves` was filled with.
+/// The same as [`saved_robots`], where they were read before: of those that were not saved since
+/// nothing is read but that. `before` is in order of ids, and what `saves` was filled with.
 ///
 /// # Errors
 /// As [`robots`]; `saves` stays as it was.

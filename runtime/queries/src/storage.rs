@@ -1,5 +1,7 @@
 //! Lake files, dead letters, partitions.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use theatre_actors::ports::{CheckpointStore, EventLog, FileStage, Result, StoredDead};
 use theatre_actors::position::{Partition, Positions};
@@ -64,6 +66,9 @@ pub struct PartitionState {
     pub dead: u64,
     /// Dead letters up to this number are published.
     pub dead_relayed: u64,
+    /// Every consumer of outputs or dead letters that has a position in the partition, by name:
+    /// those above, and all others.
+    pub consumers: BTreeMap<String, u64>,
 }
 
 /// All registered lake files.
@@ -173,6 +178,7 @@ pub fn partitions(store: &dyn CheckpointStore) -> Result<Vec<PartitionState>> {
             exported: status.cursors.get(&outbox::EXPORTER.name),
             dead: status.last_dead,
             dead_relayed: status.cursors.get(&outbox::DEAD_LETTER_RELAY.name),
+            consumers: outbox::positions(&status),
         })
     };
     (0..partitions).map(state).collect()

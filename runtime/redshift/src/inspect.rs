@@ -21,7 +21,8 @@ pub struct Inspection {
     pub answered: LogTime,
     /// Whether ledger, dimensions and views are those of this build.
     pub migrated: Result<()>,
-    /// Whether the tables fit that are there already. Those that are missing the first loader makes.
+    /// Whether the tables fit that are there already. Those that are missing the first loader
+    /// makes.
     pub tables: Result<()>,
 }
 

@@ -165,8 +165,8 @@ impl Loading<'_> {
     }
 
     /// Loads files that were written before the table was widened: through a stage of their own
-    /// types, from which the rows are inserted into the wider columns. Files of several versions are
-    /// separated by halving, as bad files are.
+    /// types, from which the rows are inserted into the wider columns. Files of several versions
+    /// are separated by halving, as bad files are.
     fn load_older(&self, error: &str) -> Result<LoadReceipt> {
         let mut all: Option<Vec<ColumnType>> = None;
         for file in &self.batch.files {

@@ -1,8 +1,8 @@
 //! The warehouse's own schema, version by version: ledger, dimensions, views.
 //!
 //! `theatre migrate --warehouse` applies them; a start only checks, because the user that loads
-//! outputs need not be allowed to make views. In the files `{schema}` stands for the quoted schema, and a
-//! line that ends in a semicolon ends a statement. A file, once released, is never edited.
+//! outputs need not be allowed to make views. In the files `{schema}` stands for the quoted schema,
+//! and a line that ends in a semicolon ends a statement. A file, once released, is never edited.
 
 use theatre_actors::ports::{Error, Result};
 

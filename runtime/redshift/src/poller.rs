@@ -71,8 +71,8 @@ const PASSING: [&str; 13] = [
     "dispatch failure",
 ];
 
-/// Parts of messages that speak of the set-up: rights, roles, keys, regions, tables. A person has to
-/// mend it.
+/// Parts of messages that speak of the set-up: rights, roles, keys, regions, tables. A person has
+/// to mend it.
 const SET_UP: [&str; 13] = [
     "accessdenied",
     "access denied",

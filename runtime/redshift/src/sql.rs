@@ -33,8 +33,8 @@ pub(super) fn column_type(column_type: ColumnType) -> (Cow<'static, str>, &'stat
     (name.into(), in_catalog)
 }
 
-/// The columns that tell when a row happened, the first that a table has is the one it is sorted by:
-/// questions are of a stretch of time, and Redshift leaves out the blocks of other times.
+/// The columns that tell when a row happened, the first that a table has is the one it is sorted
+/// by: questions are of a stretch of time, and Redshift leaves out the blocks of other times.
 const SORTED_BY: [&str; 8] = [
     "event_time",
     "window_start",
@@ -140,8 +140,8 @@ impl Load<'_> {
         statements
     }
 
-    /// The condition that as many rows are staged as were registered, and that each has its key: rows
-    /// without a key could not be distinguished.
+    /// The condition that as many rows are staged as were registered, and that each has its key:
+    /// rows without a key could not be distinguished.
     fn counts(&self, rows: u64) -> String {
         let LoadMode::MergeByRevision { key, .. } = &self.table.mode else {
             return format!("count(*) = {rows}");

@@ -30,7 +30,7 @@ impl ConfluentSource {
     /// When the URL is none or the certificates cannot be read.
     pub fn new(url: &str, user: Option<(&str, &str)>, ca_file: Option<&Path>) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            // Not shown: it may hold a password, and without a scheme nobody can tell where.
+            // Not shown: it may hold a password, and without a scheme it is not known where.
             return Err(Error::Refused(
                 "registry.url begins with neither http:// nor https://".to_owned(),
             ));

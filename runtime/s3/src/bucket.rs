@@ -70,8 +70,8 @@ impl Bucket {
             .send()
             .await;
         if let Err(error) = marked {
-            // Best effort: no sweep finds an upload without a marker, only the bucket's own rule for
-            // incomplete uploads ends it.
+            // Best effort: no sweep finds an upload without a marker, only the bucket's own rule
+            // for incomplete uploads ends it.
             if let Err(error) = self.abort(path, &upload_id).await {
                 tracing::warn!(%error, path, "an upload that could not be marked stays behind");
             }

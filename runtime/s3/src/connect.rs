@@ -65,7 +65,7 @@ pub(super) async fn check(bucket: &Bucket) -> Result<()> {
     check_with(bucket, ServerDate::default()).await
 }
 
-/// The same, with one who looks at the answer.
+/// Checks the bucket, and hands the date of the answer to `date`.
 pub(super) async fn check_with(bucket: &Bucket, date: ServerDate) -> Result<()> {
     let request = bucket.client.head_bucket().bucket(&bucket.name);
     let seen = Box::pin(request.customize().interceptor(date).send()).await;

@@ -1,10 +1,10 @@
 //! The lake on S3, or on an object store that speaks its protocol.
 //!
-//! A file is a multipart upload: its parts are uploaded while it grows, and no listing of the bucket
-//! shows it until the file completer completes it, after its registration is committed. Small files
-//! are uploads too, of one part. Completion is conditional (`If-None-Match: *`): once a name is
-//! taken, no later attempt changes its bytes. An erasure does, with one PutObject, which readers meet
-//! as a whole or not at all.
+//! A file is a multipart upload: its parts are uploaded while it grows, and no listing of the
+//! bucket shows it until the file completer completes it, after its registration is committed.
+//! Small files are uploads too, of one part. Completion is conditional (`If-None-Match: *`): once a
+//! name is taken, no later attempt changes its bytes. An erasure does, with one PutObject, which
+//! readers meet as a whole or not at all.
 //!
 //! **Markers.** S3 lists uploads by key and id only, so nothing there says which attempt an upload
 //! belongs to, and its key must be the final path. Each upload therefore has a marker object,
@@ -18,10 +18,9 @@
 //!
 //! **Failures.** Opening sends no request, so that a process starts while its lake is down. The
 //! first listing, reading or completing checks the bucket, until a check has succeeded once: a
-//! missing bucket or permission is refused then. Later every error counts as transient, since access
-//! and servers are repaired while the process waits, except for requests of which S3 says that they
-//! can never work ([`fault`]). Every call
-//! ends by the time-outs of the configuration.
+//! missing bucket or permission is refused then. Later every error counts as transient, since
+//! access and servers are repaired while the process waits, except for requests of which S3 says
+//! that they can never work ([`fault`]). Every call ends by the time-outs of the configuration.
 
 mod bucket;
 mod connect;

@@ -17,13 +17,14 @@ use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
-use theatre_pipeline::outbox::OutputSink;
-use theatre_pipeline::{PipelineParams, Ports};
+use theatre_pipeline::{PipelineParams, Ports, outbox};
 use theatre_registry::Sources;
 use theatre_schemas::registry::Registry;
 #[cfg(feature = "servers")]
 use theatre_system::blocking::IoRuntime;
 use theatre_system::clock::SystemClock;
+
+use crate::sinks::{self, Setting};
 
 /// What a command means to do with the ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,15 +168,7 @@ impl<'a> Adapters<'a> {
 }
 
 /// What a configuration names that this build was made without.
-#[cfg(not(all(
-    feature = "kafka",
-    feature = "postgres",
-    feature = "s3",
-    feature = "redshift",
-    feature = "notify",
-    feature = "traces"
-)))]
-fn left_out(key: &str, feature: &str) -> Error {
+pub(crate) fn left_out(key: &str, feature: &str) -> Error {
     Error::Refused(format!(
         "{key} is set, but this theatre was built without the feature '{feature}': build it with cargo build --release, which has all of them"
     ))
@@ -220,12 +213,7 @@ pub fn try_out(config: &Config, faults: &mut Faults) {
         #[cfg(not(feature = "traces"))]
         faults.add(left_out("[traces] endpoint", "traces"));
     }
-    for _recipient in &config.notify {
-        #[cfg(feature = "notify")]
-        faults.take(theatre_notify::check(_recipient));
-        #[cfg(not(feature = "notify"))]
-        faults.add(left_out("[[notify]]", "notify"));
-    }
+    sinks::check(config, faults);
     let used = config.lake.enabled && config.warehouse.enabled;
     if let Some(url) = config.warehouse.url.as_ref().filter(|_| used) {
         #[cfg(feature = "redshift")]
@@ -246,33 +234,30 @@ fn unusable(_: &str, key: &str, feature: &str) -> Error {
     left_out(key, feature)
 }
 
-/// The pipeline that a configuration makes, with the schema sources and the recipients that it
-/// names.
+/// The pipeline that a configuration makes, with the schema sources and the receivers of outputs
+/// that it names; `dir` is that of the process, and is not opened.
 ///
 /// # Errors
 /// When schemas, rules, windows or indicators do not fit together; says which.
-pub fn params(config: &Config, key: [u8; 32]) -> std::result::Result<PipelineParams, ConfigError> {
+pub fn params(
+    config: &Config,
+    dir: &DataDir,
+    key: [u8; 32],
+) -> std::result::Result<PipelineParams, ConfigError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sources = Sources::new(config, clock.clone());
-    let params = PipelineParams::from_config(config, key, &sources, &clock)?;
-    Ok(PipelineParams {
-        sinks: sinks(config, &clock),
-        ..params
-    })
-}
-
-/// The recipients of a configuration.
-#[cfg(feature = "notify")]
-fn sinks(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn OutputSink>> {
-    let recipients = theatre_notify::recipients(&config.notify, clock);
-    let sink = |recipient: Arc<theatre_notify::Recipient>| -> Arc<dyn OutputSink> { recipient };
-    recipients.into_iter().map(sink).collect()
-}
-
-/// None: a start refuses a configuration that names any ([`try_out`]).
-#[cfg(not(feature = "notify"))]
-fn sinks(_: &Config, _: &Arc<dyn Clock>) -> Vec<Arc<dyn OutputSink>> {
-    Vec::new()
+    let mut params = PipelineParams::from_config(config, key, &sources, &clock)?;
+    params.sinks = sinks::make(&Setting {
+        config,
+        data_dir: dir.root(),
+        clock: &clock,
+    });
+    match outbox::named_twice(&params) {
+        Some(name) => Err(ConfigError(format!(
+            "two receivers of outputs keep their positions under the name \"{name}\": give one of them another"
+        ))),
+        None => Ok(params),
+    }
 }
 
 /// The schemas of a configuration: shipped, configured and of declared inputs.

@@ -1,10 +1,10 @@
 //! The gate: what lake and warehouse could never take is found before a schema is kept or a record
 //! appended.
 //!
-//! A dataset whose table the warehouse cannot have, or that cannot follow what is there already, would
-//! be read, saved and written to the lake, and its files never loaded. So its tables are compared
-//! first with what the warehouse can have at all, then with what it has. One that does not answer
-//! soon delays no start: its loaders name what is wrong once it does.
+//! A dataset whose table the warehouse cannot have, or that cannot follow what is there already,
+//! would be read, saved and written to the lake, and its files never loaded. So its tables are
+//! compared first with what the warehouse can have at all, then with what it has. One that does not
+//! answer soon delays no start: its loaders name what is wrong once it does.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -36,7 +36,7 @@ pub fn check(params: &PipelineParams, ports: &Ports) -> std::result::Result<(), 
     match asked(&ports.warehouse, tables) {
         Err(Error::Refused(why)) => Err(ConfigError(why)),
         Err(error) => {
-            tracing::warn!(%error, "what the warehouse has is not known yet");
+            tracing::warn!(%error, "the warehouse does not say what tables it has: the start goes on, and readiness names what does not fit");
             Ok(())
         }
         Ok(()) => Ok(()),

@@ -116,8 +116,8 @@ impl EntityKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Facility, Self::Surgeon, Self::Model];
 
-    /// What the name of its actor begins with: `@facility/FAC-001`. No robot's id begins so; records
-    /// of one that does are refused.
+    /// What the name of its actor begins with: `@facility/FAC-001`. No robot's id begins so;
+    /// records of one that does are refused.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Facility => "@facility/",

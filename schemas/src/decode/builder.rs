@@ -1,5 +1,5 @@
-//! A batch under construction: a record adds one row of signals and one value to every other column,
-//! or nothing.
+//! A batch under construction: a record adds one row of signals and one value to every other
+//! column, or nothing.
 
 use std::sync::Arc;
 

@@ -408,8 +408,9 @@ fn what_is_wrong_with_a_declaration_is_named() -> Result<()> {
     std::fs::write(folder.path().join("arm.avsc"), ARM_V1)?;
     let said = |text: &str| -> Result<String> {
         let path = configure(folder.path(), text)?;
+        let dir = DataDir::new(folder.path());
         let made = Config::layered(Some(&path), std::iter::empty())
-            .and_then(|(config, _)| theatre::adapters::params(&config, [0; 32]).map(drop));
+            .and_then(|(config, _)| theatre::adapters::params(&config, &dir, [0; 32]).map(drop));
         Ok(made
             .err()
             .map_or("nothing".to_owned(), |error| error.to_string()))

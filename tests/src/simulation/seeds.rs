@@ -1,5 +1,5 @@
-//! Many seeds: several at a time, each on a thread of its own, with a word now and then on how far they
-//! are. A seed is deterministic by itself, so it does not matter what runs beside it.
+//! Many seeds: several at a time, each on a thread of its own, with a word now and then on how far
+//! they are. A seed is deterministic by itself, so it does not matter what runs beside it.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,12 +79,12 @@ impl Run {
     }
 }
 
-/// Runs each seed of a range once, so many at a time; `say` is called with how far it is, and at the
-/// end with how many seeds of which range passed. Returns what all of them went through.
+/// Runs each seed of a range once, so many at a time; `say` is called with how far it is, and at
+/// the end with how many seeds of which range passed. Returns what all of them went through.
 ///
 /// # Errors
-/// Names the lowest seed that failed or panicked, why, and the command that runs it again. Seeds that
-/// had not begun by then are left out.
+/// Names the lowest seed that failed or panicked, why, and the command that runs it again. Seeds
+/// that had not begun by then are left out.
 pub fn run(
     seeds: &Range<u64>,
     threads: usize,

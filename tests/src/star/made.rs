@@ -63,7 +63,8 @@ impl Fleet {
 
     fn registries(&mut self, robots: i64) {
         for site in 0..4 {
-            // The name changes in the second year; the entry of the beginning is sent again after it.
+            // The name changes in the second year; the entry of the beginning is sent again after
+            // it.
             let named = |at: i64, name: String| {
                 row! { facility_id: format!("FAC-{site:03}"), event_time: at, event_id: format!("f{site}-{at}"), facility_name: name,
                 city: "Northfield", country: "ZZ", facility_type: "teaching", bed_count: 400 + site, is_closed: false }
@@ -177,8 +178,8 @@ impl Fleet {
         }
     }
 
-    /// The samples of a leg; returns what they have of two signals. A case's samples are evenly spread,
-    /// and those between two legs are on the later one.
+    /// The samples of a leg; returns what they have of two signals. A case's samples are evenly
+    /// spread, and those between two legs are on the later one.
     fn samples(
         &mut self,
         case: &Case,
@@ -334,7 +335,8 @@ impl Fleet {
         }
     }
 
-    /// What the robot's actor makes of the reports: it also finds the condition that no report names.
+    /// What the robot's actor makes of the reports: it also finds the condition that no report
+    /// names.
     fn work(&mut self, work: i64, robot: &str, (kind, at): (&str, i64)) {
         let mut row = row! { maintenance_id: format!("m-{work}"), robot_id: robot, revision: 0, reported_at: at, maintenance_type: kind, status: "started",
         is_planned: kind != "emergency", started_at: at, downtime_hours: 2.5, actions: r#"["calibrate","clean"]"#,

@@ -181,7 +181,8 @@ pub fn check_index(files: &[(String, RuleFile)], index: &str) -> Findings {
     findings
 }
 
-/// Finds alerts without a runbook, runbooks without an alert, and runbooks that leave something out.
+/// Finds alerts without a runbook, runbooks without an alert, and runbooks that leave something
+/// out.
 #[must_use]
 pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document]) -> Findings {
     let mut findings = Findings::new();

@@ -1,6 +1,6 @@
 //! The values of the Helm chart, as `values.yaml` documents them: a comment that begins with `# --`
-//! documents the value below it. Read line by line, for the file keeps a simple form: blanks of two,
-//! no anchors, and lists of scalars in one line.
+//! documents the value below it. Read line by line, for the file keeps a simple form: blanks of
+//! two, no anchors, and lists of scalars in one line.
 
 use serde_json::{Map, Value, json};
 

@@ -98,7 +98,8 @@ mod tests {
             "a/src/private.rs",
             "/// Documented.\n#[derive(Debug)]\npub struct A {\n    /// A field.\n    pub a: u8,\n    pub b: u8,\n}\n\
              pub fn c() {}\n/// Documented.\n#[must_use]\n#[expect(\n    x,\n    reason = \"\"\n)]\npub const fn d() {}\n\
-             /// All said.\n#[allow(missing_docs)]\npub struct G {\n    pub h: u8,\n}\nstruct I {\n    pub j: u8,\n}\n\
+             /// All said.\n#[allow(missing_docs)]\npub struct G {\n    pub h: u8,\n}\nstruct I {\n
+             /// pub j: u8,\n}\n\
              pub use x::y;\npub mod z;\npub(crate) fn e() {}\n#[cfg(test)]\nmod tests { pub fn f() {} }\n",
         );
         assert_eq!(

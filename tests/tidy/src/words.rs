@@ -32,9 +32,47 @@ pub fn check<'a>(
     findings
 }
 
+/// Counts lines of comments that are wider than `columns`, and finds the files if there are more
+/// than `most`.
+#[must_use]
+pub fn check_comments<'a>(
+    columns: usize,
+    most: usize,
+    texts: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Findings {
+    let is_wide =
+        |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > columns;
+    let wide = texts.filter_map(|(path, text)| {
+        let count = text.lines().filter(is_wide).count();
+        (count > 0).then_some((path, count))
+    });
+    let wide: Vec<_> = wide.collect();
+    let count: usize = wide.iter().map(|(_, count)| count).sum();
+    if count <= most {
+        return Findings::new();
+    }
+    let places = wide.iter().map(|(path, count)| format!("{path} {count}"));
+    vec![format!(
+        "{count} lines of comments are wider than {columns} columns, {most} at most: {}",
+        places.collect::<Vec<_>>().join(", ")
+    )]
+}
+
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, check_comments};
+
+    #[test]
+    fn comments_that_are_too_wide_are_found_and_code_is_not() {
+        let text = "// short\n    /// a longer one\nlet code_may_be = 1;\n";
+        let texts = || [("a.rs", text)].into_iter();
+        assert_eq!(check_comments(20, 0, texts()), [""; 0]);
+        assert_eq!(check_comments(12, 1, texts()), [""; 0]);
+        assert_eq!(
+            check_comments(12, 0, texts()),
+            ["1 lines of comments are wider than 12 columns, 0 at most: a.rs 1"]
+        );
+    }
 
     #[test]
     fn a_word_over_its_bound_is_found_with_its_places() {

@@ -1,4 +1,4 @@
-//! Robots and procedures through a whole life: what is told, in which order things may come, and
+//! Robots and procedures through a whole life: what is put out, in which order things may come, and
 //! what stays bounded.
 
 use arrow_array::TimestampMicrosecondArray;
@@ -85,11 +85,11 @@ fn an_outcome_is_corrected_only_by_news() {
     processor.apply(2, &step(1, 0, 20, "completed", None), &[0], &mut outputs);
     processor.apply(3, &result_of(0, 0), &[0], &mut outputs);
     processor.apply(3, &result_of(0, 1), &[0], &mut outputs);
-    let told: Vec<_> = outcomes(&outputs)
+    let emitted: Vec<_> = outcomes(&outputs)
         .iter()
         .map(|outcome| (outcome.revision, outcome.result.is_some()))
         .collect();
-    assert_eq!(told, [(0, false), (1, true)]);
+    assert_eq!(emitted, [(0, false), (1, true)]);
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn a_finished_procedure_that_made_room_is_not_told_a_second_time() {
         );
     }
     processor.apply(2, &step(4, 0, 0, "completed", None), &[0], &mut outputs);
-    let told: Vec<_> = outcomes(&outputs)
+    let emitted: Vec<_> = outcomes(&outputs)
         .iter()
         .map(|outcome| (outcome.procedure_id.clone(), outcome.revision))
         .collect();
     assert_eq!(
-        told,
+        emitted,
         [
             ("p0".to_owned(), 0),
             ("p1".to_owned(), 0),
@@ -190,7 +190,7 @@ fn a_procedure_that_ends_while_its_robot_is_silent_is_told() {
     );
     processor.tick(LogTime(heard + 62 * S), &mut outputs);
     assert_eq!(outcomes(&outputs).len(), 1);
-    assert_eq!(alerts(&outputs).len(), 1, "silence is told once");
+    assert_eq!(alerts(&outputs).len(), 1, "silence raises one alert");
 }
 
 #[test]
@@ -247,13 +247,13 @@ fn an_event_from_the_future_raises_clock_skew_and_ten_good_samples_clear_it() {
         &(0..12).collect::<Vec<_>>(),
         &mut outputs,
     );
-    let told: Vec<_> = alerts(&outputs)
+    let emitted: Vec<_> = alerts(&outputs)
         .iter()
         .map(|alert| (alert.rule_id.clone(), alert.transition))
         .collect();
     let skew = crate::rules::CLOCK_SKEW.to_owned();
     assert_eq!(
-        told,
+        emitted,
         [
             (skew.clone(), Transition::Raised),
             (skew, Transition::Cleared)
@@ -290,8 +290,8 @@ fn a_flood_of_steps_does_not_keep_a_case_from_ending() {
     assert_eq!(outcomes(&outputs).len(), 1);
 }
 
-/// A batch of one row with another event time, also one that decoding takes from nobody: processors
-/// do not rely on that.
+/// A batch of one row with another event time, also one that decoding refuses: processors do not
+/// rely on that.
 fn dated(batch: &Batch, time: i64) -> Arc<Batch> {
     let mut columns: Vec<_> = batch.columns().cloned().collect();
     columns[batch.dataset.roles.event_time] =

@@ -144,15 +144,15 @@ proptest! {
             time += step;
             rows.push((time + delay, (time, at as i64 + 1, temperature, procedure)));
         }
-        let told = |mut robot: Robot| {
+        let emitted = |mut robot: Robot| {
             robot.end();
-            let mut told = alerts(&robot.outputs);
+            let mut emitted = alerts(&robot.outputs);
             // What a window or a deadline causes may come before or after what a waiting row does.
-            told.sort_by(|left, right| {
+            emitted.sort_by(|left, right| {
                 let key = |it: &Alert| (it.event_time, it.condition_id.clone(), it.revision);
                 key(left).cmp(&key(right))
             });
-            told
+            emitted
         };
         let mut sorted = Robot::new(&rules);
         sorted.rows(&rows.iter().map(|(_, sample)| *sample).collect::<Vec<_>>());
@@ -170,7 +170,7 @@ proptest! {
             let config = shuffled.processor.config.clone();
             shuffled.processor = Processor::restore("r", &shuffled.processor.snapshot(), config).unwrap();
         }
-        prop_assert_eq!(told(shuffled), told(sorted));
+        prop_assert_eq!(emitted(shuffled), emitted(sorted));
     }
 
     #[test]

@@ -167,7 +167,7 @@ proptest! {
 fn a_late_row_joins_two_sessions_and_the_later_one_is_withdrawn() {
     let active = |time: i64| (time, true, 1);
     let rows = [0, 5, 20, 25, 60, 12, 80].map(active);
-    let told: Vec<_> = emitted(&rows, &[])
+    let revisions: Vec<_> = emitted(&rows, &[])
         .0
         .iter()
         .map(|row| {
@@ -187,7 +187,7 @@ fn a_late_row_joins_two_sessions_and_the_later_one_is_withdrawn() {
         (60, 0, false, 1),
         (80, 0, false, 1),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(revisions, expected);
 }
 
 #[test]

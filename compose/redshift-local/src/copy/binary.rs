@@ -40,8 +40,8 @@ pub fn fits(data: &DataType, column: &str) -> bool {
     }
 }
 
-/// PostgreSQL's binary numeric: groups of four digits, the exponent of the first group, the sign, and
-/// how many digits are shown after the point.
+/// PostgreSQL's binary numeric: groups of four digits, the exponent of the first group, the sign,
+/// and how many digits are shown after the point.
 fn numeric(units: i128, scale: i8) -> Vec<u8> {
     let digits_after = usize::from(scale.unsigned_abs());
     let text = format!(

@@ -23,6 +23,53 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<RegisteredFile> {
     })
 }
 
+/// Notes that files are visible in the lake.
+pub(super) fn complete(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    numbers: &[u64],
+) -> Result<()> {
+    for number in numbers {
+        transaction
+            .prepare_cached(
+                "UPDATE lake_file SET stage = 2 WHERE partition = ?1 AND number = ?2 AND stage = 1",
+            )
+            .and_then(|mut statement| statement.execute(params![partition, *number as i64]))
+            .map_err(fault(WHAT))?;
+    }
+    Ok(())
+}
+
+/// Sets a file aside whose upload is gone.
+pub(super) fn lose(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    number: u64,
+    note: &str,
+) -> Result<()> {
+    let sql = "UPDATE lake_file SET stage = 5, note = ?3 WHERE partition = ?1 AND number = ?2 AND stage = 1";
+    let changed = transaction.execute(sql, params![partition, number as i64, note]);
+    changed.map(drop).map_err(fault(WHAT))
+}
+
+/// Notes that the files of a batch are in the warehouse.
+pub(super) fn note_loaded(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    batch: &str,
+) -> Result<()> {
+    let sql = "UPDATE lake_file SET stage = 3 WHERE partition = ?1 AND batch = ?2 AND stage = 2";
+    let changed = transaction.execute(sql, params![partition, batch]);
+    changed.map(drop).map_err(fault(WHAT))
+}
+
+/// Has all files tried again that were set aside; returns how many.
+pub(super) fn requeue(transaction: &Transaction<'_>) -> Result<u64> {
+    let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
+    let changed = transaction.execute(sql, []);
+    changed.map(|files| files as u64).map_err(fault(WHAT))
+}
+
 pub(super) fn register(
     transaction: &Transaction<'_>,
     partition: Partition,

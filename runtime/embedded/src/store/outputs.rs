@@ -11,6 +11,28 @@ use super::{WHAT, decode, fault, unknown};
 pub(super) const COLUMNS: &str =
     "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
 
+/// Outputs of a partition after another, in order.
+pub(super) fn after() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"
+    )
+}
+
+/// The newest outputs that pass a filter, in order of event time.
+pub(super) fn found() -> String {
+    format!(
+        "SELECT * FROM (SELECT {COLUMNS} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
+         AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
+         AND (?7 IS NULL OR id = ?7)
+         ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision"
+    )
+}
+
+/// Dead letters of a partition after another, in order.
+pub(super) const DEAD_AFTER: &str = "SELECT partition, sequence, dead, purged_at FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+/// The newest dead letters.
+pub(super) const LAST_DEAD: &str = "SELECT partition, sequence, dead, purged_at FROM dead ORDER BY sequence DESC, partition LIMIT ?1";
+
 /// Outputs of a kind in a partition after another, in order. The index of those that are no windows
 /// is used where the question says that it is of such.
 pub(super) fn of_kind_after(kind: OutputKind) -> String {

@@ -6,11 +6,11 @@ use theatre_actors::time::LogTime;
 
 use super::decode;
 
-/// Those of a partition.
+/// The processors of a partition.
 pub(super) const ALL: &str = "SELECT family, save_number, positions, state, saved_at FROM family WHERE partition = ?1 ORDER BY family";
-/// One of them.
+/// One processor of a partition.
 pub(super) const ONE: &str = "SELECT family, save_number, positions, state, saved_at FROM family WHERE partition = ?1 AND family = ?2";
-/// The numbers of their last saves; the states, which are long, are not read.
+/// The numbers of the last saves; the states, which are long, are not read.
 pub(super) const NUMBERS: &str = "SELECT family, save_number FROM family WHERE partition = ?1";
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<StoredProcessor> {

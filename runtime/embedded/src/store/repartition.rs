@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use theatre_actors::ports::{Error, PastLayout, ProcessorMove, Repartition, Result};
 
-use super::{WHAT, current_epoch, decode, encode, fault, layout, raise_epoch};
+use super::partitions::{current_epoch, layout, raise_epoch};
+use super::{WHAT, decode, encode, fault};
 
 pub(super) fn past_layouts(connection: &Connection) -> Result<Vec<PastLayout>> {
     // A store that is only looked at may have been made before there was such a table.

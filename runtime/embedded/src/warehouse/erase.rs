@@ -70,8 +70,8 @@ fn delete_rows(transaction: &Transaction<'_>, table: &str, rows: &RowSelection) 
     Ok(erased)
 }
 
-/// Refuses a table whose rows an earlier build loaded one by one: files are made of them at the next
-/// start.
+/// Refuses a table whose rows an earlier build loaded one by one: files are made of them at the
+/// next start.
 fn check_files(transaction: &Transaction<'_>, table: &str) -> Result<()> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE name = ?1 AND sql NOT LIKE 'CREATE VIRTUAL TABLE%'";
     let plain: i64 = transaction

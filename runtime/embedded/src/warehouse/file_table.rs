@@ -83,8 +83,8 @@ unsafe impl<'vtab> VTab<'vtab> for FileTable {
             Some("TEXT") => Kind::Text,
             _ => Kind::Blob,
         };
-        // SAFETY: SQLite lets a virtual table use the connection that it belongs to, and disconnects
-        // it before that is closed. This one does not own the handle.
+        // SAFETY: SQLite lets a virtual table use the connection that it belongs to, and
+        // disconnects it before that is closed. This one does not own the handle.
         let connection = unsafe { Connection::from_handle(db.handle()) }?;
         let table = Self {
             base: sqlite3_vtab::default(),

@@ -15,8 +15,9 @@ use super::{WHAT, quoted};
 const VERSION: &str = "CREATE TABLE IF NOT EXISTS star_version (fingerprint TEXT NOT NULL) STRICT";
 
 /// Days from 2020-01-01 to 2039-12-31, and minutes of a day, as the migrations of Redshift make
-/// them. What is asked of a day is worked out once (`MATERIALIZED`): SQLite would do it for each place
-/// that names it, and be busy for most of the first start. The index served views of earlier builds.
+/// them. What is asked of a day is worked out once (`MATERIALIZED`): SQLite would do it for each
+/// place that names it, and be busy for most of the first start. The index served views of earlier
+/// builds.
 const CALENDAR: &str = "
 CREATE TABLE IF NOT EXISTS dim_date (date_key INTEGER PRIMARY KEY, date INTEGER NOT NULL, year INTEGER NOT NULL, quarter INTEGER NOT NULL,
     month INTEGER NOT NULL, month_name TEXT NOT NULL, week INTEGER NOT NULL, day_of_month INTEGER NOT NULL, day_of_week INTEGER NOT NULL,

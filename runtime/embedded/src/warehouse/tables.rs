@@ -199,8 +199,8 @@ fn ensure_files(connection: &Connection, table: &TableSpec, there: &Difference) 
     ))
 }
 
-/// Makes a table anew with wider types, and what is in it: SQLite cannot change the type of a column.
-/// Indexes that were added are made anew, too.
+/// Makes a table anew with wider types, and what is in it: SQLite cannot change the type of a
+/// column. Indexes that were added are made anew, too.
 fn widen(connection: &Connection, table: &TableSpec, columns: usize) -> Result<()> {
     let indexes: Vec<String> = described(
         connection,

@@ -1,5 +1,5 @@
-//! Record batches as a broker sends them (format 2, since Kafka 0.11): their headers, and what of an
-//! answer is complete. Nothing here trusts a length.
+//! Record batches as a broker sends them (format 2, since Kafka 0.11): their headers, and what of
+//! an answer is complete. Nothing here trusts a length.
 
 use std::fmt;
 
@@ -35,7 +35,8 @@ pub enum BatchFault {
 }
 
 impl BatchFault {
-    /// Whether the same batch may be sound when it is fetched once more: what was damaged on its way.
+    /// Whether the same batch may be sound when it is fetched once more: what was damaged on its
+    /// way.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::Checksum | Self::Malformed(_))
     }

@@ -1,5 +1,5 @@
-//! Which broker leads which partition, as the metadata say, and the threads that go with that: one for
-//! each leader, and one that asks for the metadata.
+//! Which broker leads which partition, as the metadata say, and the threads that go with that: one
+//! for each leader, and one that asks for the metadata.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -278,7 +278,8 @@ struct Asker {
 }
 
 impl Asker {
-    /// Asks, and takes a panic over an answer for a failure: without this thread no leader is found.
+    /// Asks, and takes a panic over an answer for a failure: without this thread no leader is
+    /// found.
     fn ask_safely(&mut self, topics: Vec<StrBytes>) -> Result<MetadataResponse> {
         catch_unwind(AssertUnwindSafe(|| self.ask(topics))).unwrap_or_else(|_| {
             self.connection = None;

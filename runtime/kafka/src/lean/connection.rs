@@ -127,8 +127,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Authenticates anew if the session is about to end (KIP-368). Without it the broker would close
-    /// the connection.
+    /// Authenticates anew if the session is about to end (KIP-368). Without it the broker would
+    /// close the connection.
     pub(super) fn authenticate_if_due(&mut self, settings: &Settings) -> Result<()> {
         if self.authenticate_at.is_some_and(|at| Instant::now() >= at) {
             self.authenticate(settings)?;
@@ -176,8 +176,8 @@ impl Connection {
         self.transport.write(&self.outgoing)
     }
 
-    /// Waits for the answer to a Fetch request, which the broker may keep for as long as `wait`, and
-    /// gives its body to `read`.
+    /// Waits for the answer to a Fetch request, which the broker may keep for as long as `wait`,
+    /// and gives its body to `read`.
     pub(super) fn receive_fetch<T>(
         &mut self,
         wait: Duration,

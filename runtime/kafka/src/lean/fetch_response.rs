@@ -1,6 +1,7 @@
-//! The answer to a Fetch request (version 12), read from the connection piece by piece: the records of
-//! each partition go straight from the socket into a buffer of their own, which is freed when that
-//! partition has consumed them. An answer decoded as a whole would be held by its slowest partition.
+//! The answer to a Fetch request (version 12), read from the connection piece by piece: the records
+//! of each partition go straight from the socket into a buffer of their own, which is freed when
+//! that partition has consumed them. An answer decoded as a whole would be held by its slowest
+//! partition.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::memory::{Buffer, Memory};
 use super::transport::{ConnectionFailure, Result};
 use super::visit::Aborted;
 
-/// Most partitions of one answer, and most aborted transactions of one partition: more are no answer.
+/// Most partitions of one answer, and most aborted transactions of one partition: more are no
+/// answer.
 const ITEMS_MAX: u32 = 1 << 20;
 /// Most bytes of one partition's records: more than a broker's default limit for one request.
 const RECORDS_MAX: usize = 96 << 20;

@@ -1,6 +1,6 @@
-//! The thread of one broker, which fetches the partitions that this broker leads over one connection.
-//! The next request goes out as soon as an answer is received: readers look into the records on
-//! their own threads.
+//! The thread of one broker, which fetches the partitions that this broker leads over one
+//! connection. The next request goes out as soon as an answer is received: readers look into the
+//! records on their own threads.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -251,8 +251,8 @@ impl Worker {
         })?;
         let taken = self.session.take(&request, head, answers)?;
         note_answers(&request, &taken);
-        // All at once, and readers are woken when all have theirs: who merges topics by time is to see
-        // of none more than of the others.
+        // All at once, and readers are woken when all have theirs: who merges topics by time is to
+        // see of none more than of the others.
         let (mut find_leader, mut is_empty, mut wakes) = (false, true, Vec::new());
         let mut is_said = vec![false; request.entries.len()];
         for (entry, answer) in taken.named {

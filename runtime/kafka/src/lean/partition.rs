@@ -1,6 +1,6 @@
-//! One partition that is being read: what was fetched of it and waits for its reader, where the next
-//! fetch begins, and what its broker says of it. The reader and the thread of the partition's leader
-//! share it.
+//! One partition that is being read: what was fetched of it and waits for its reader, where the
+//! next fetch begins, and what its broker says of it. The reader and the thread of the partition's
+//! leader share it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -170,8 +170,9 @@ impl Partition {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it takes part in a request now, if it may hold `share` bytes and the process has `room`
-    /// for as many more. One that holds nothing always does: it would stand still for good otherwise.
+    /// Whether it takes part in a request now, if it may hold `share` bytes and the process has
+    /// `room` for as many more. One that holds nothing always does: it would stand still for good
+    /// otherwise.
     pub(super) fn readiness(&self, now: Instant, share: usize, room: usize) -> Readiness {
         let mut state = self.lock();
         let is_stopped = state.failure.as_ref().is_some_and(Failure::is_of_position);
@@ -213,8 +214,8 @@ impl Partition {
         state.in_vain = state.in_vain.saturating_add(1);
     }
 
-    /// Takes what an answer says; the request asked for `wanted` and has this number. Returns what wakes
-    /// the reader, if there is something for it.
+    /// Takes what an answer says; the request asked for `wanted` and has this number. Returns what
+    /// wakes the reader, if there is something for it.
     pub(super) fn deliver(
         &self,
         answer: PartitionAnswer,
@@ -259,8 +260,8 @@ impl Partition {
         state.wake.clone().filter(|_| !had_end)
     }
 
-    /// Takes what an answer says of an end that the reader knows, by naming nothing new: that it was
-    /// still the same.
+    /// Takes what an answer says of an end that the reader knows, by naming nothing new: that it
+    /// was still the same.
     pub(super) fn confirm(&self, wanted: &Wanted, request: u64) {
         let mut state = self.lock();
         if !state.is_past(wanted) {
@@ -286,7 +287,8 @@ impl Partition {
         }
     }
 
-    /// Fetches anew from `next` on, the reader's position: what was fetched is not what the broker has.
+    /// Fetches anew from `next` on, the reader's position: what was fetched is not what the broker
+    /// has.
     pub(super) fn fetch_again(&self, next: u64) {
         let mut state = self.lock();
         state.fetched.clear();
@@ -301,8 +303,8 @@ impl Partition {
         }
     }
 
-    /// What stands in the way of reading on, once all that was fetched is consumed. A failure that may
-    /// pass is reported once.
+    /// What stands in the way of reading on, once all that was fetched is consumed. A failure that
+    /// may pass is reported once.
     pub(super) fn failure(&self) -> Option<Failure> {
         let mut state = self.lock();
         if !state.fetched.is_empty() {
@@ -412,8 +414,8 @@ impl Partition {
 }
 
 impl State {
-    /// Whether an answer to what was `wanted` comes too late: after a change of position, after another
-    /// leader's, or after the topic was found to be another.
+    /// Whether an answer to what was `wanted` comes too late: after a change of position, after
+    /// another leader's, or after the topic was found to be another.
     fn is_past(&self, wanted: &Wanted) -> bool {
         let is_stopped = self.failure.as_ref().is_some_and(Failure::is_of_position);
         self.is_closed || is_stopped || self.next != wanted.next
@@ -457,8 +459,9 @@ impl State {
         self.set_end(answer.end(), request);
         // An error that may pass has passed.
         self.failure = None;
-        // None, though there are more, if the batch was too large behind those of other partitions: the
-        // partition that waits longest stands first in a request, and the first gets a batch whole.
+        // None, though there are more, if the batch was too large behind those of other partitions:
+        // the partition that waits longest stands first in a request, and the first gets a batch
+        // whole.
         let Some(mut buffer) = answer.records else {
             return;
         };

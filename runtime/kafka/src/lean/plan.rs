@@ -20,7 +20,7 @@ const REQUEST_MIN: usize = 64 << 10;
 const FULL_WAIT: Duration = Duration::from_millis(20);
 /// How long a broker may keep a request while a partition is left out of it.
 const SHORT_WAIT: Duration = Duration::from_millis(10);
-/// The same while another reader of the same partition waits for its turn.
+/// How long it may keep one while another reader of a partition waits for its turn.
 const TURN_WAIT: Duration = Duration::from_millis(1);
 /// Longest wait for a change when nothing can be asked for.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) enum Readiness {
     Ready(Wanted),
-    /// It holds as much as it may; whether there is more to fetch.
+    /// The partition holds as much as it may; whether there is more to fetch.
     Full {
         has_more: bool,
     },
@@ -99,8 +99,8 @@ impl Plan {
         let turns = are_doubled.then(|| take_turns(&mut ready));
         let left_out = turns.unwrap_or(LeftOut::None);
         let mut is_any_left_out = left_out != LeftOut::None;
-        // Those that were left out come first; then, so that each gets a batch whole some time, those
-        // that got records longest ago.
+        // Those that were left out come first; then, so that each gets a batch whole some time,
+        // those that got records longest ago.
         ready.sort_by_key(|(_, wanted)| (wanted.asked, wanted.served));
         let (mut entries, mut bytes, mut has_more) = (Vec::with_capacity(ready.len()), 0, false);
         for (partition, wanted) in ready {
@@ -161,9 +161,9 @@ enum LeftOut {
     WithMore,
 }
 
-/// Leaves one reader of each partition, since a request names a partition once: the one that was not
-/// asked for the longest, whether or not it then got records. By records alone, a reader that stands
-/// at the end would keep out one that has all still before it.
+/// Leaves one reader of each partition, since a request names a partition once: the one that was
+/// not asked for the longest, whether or not it then got records. By records alone, a reader that
+/// stands at the end would keep out one that has all still before it.
 fn take_turns(ready: &mut Vec<(Arc<Partition>, Wanted)>) -> LeftOut {
     ready.sort_by_key(|(_, wanted)| wanted.asked);
     let (mut names, mut left_out) = (HashSet::with_capacity(ready.len()), LeftOut::None);

@@ -1,5 +1,5 @@
-//! A reader of one topic partition over the lean fetcher: it visits what was fetched, keeps the limits
-//! of a poll, and fails where the log does not go on as it should.
+//! A reader of one topic partition over the lean fetcher: it visits what was fetched, keeps the
+//! limits of a poll, and fails where the log does not go on as it should.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,9 +23,9 @@ pub(super) const INFLATED_MAX: usize = 64 << 20;
 const FETCHES_MAX: u32 = 3;
 /// A partition without a connection for this long fails its reader, when it has no records left.
 const OUTAGE_MAX: Duration = Duration::from_secs(10);
-/// A reader that was just opened stands at the end only behind all that was there then, transactions
-/// under way included: one whose commit was acknowledged is written to its partitions a moment later.
-/// After so long it stands at the end before a transaction that is still open.
+/// A reader that was just opened stands at the end only behind all that was there then,
+/// transactions under way included: one whose commit was acknowledged is written to its partitions
+/// a moment later. After so long it stands at the end before a transaction that is still open.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct Reader {

@@ -51,7 +51,8 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             return Ok(zigzag(u64::from(first)));
         }
-        // Lengths and deltas of time have two to four bytes: they are read at once where eight are left.
+        // Lengths and deltas of time have two to four bytes: they are read at once where eight are
+        // left.
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         if let Some(bytes) = rest.first_chunk::<8>() {
             let word = u64::from_le_bytes(*bytes);
@@ -111,8 +112,8 @@ fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-/// The number that the lower seven bits of each byte make, the lowest byte first: pairs of neighbours
-/// are put together, then pairs of these, and once more.
+/// The number that the lower seven bits of each byte make, the lowest byte first: pairs of
+/// neighbours are put together, then pairs of these, and once more.
 fn joined(word: u64) -> u64 {
     let sevens = word & 0x7f7f_7f7f_7f7f_7f7f;
     let pairs = (sevens & 0x007f_007f_007f_007f) | ((sevens & 0x7f00_7f00_7f00_7f00) >> 1);

@@ -3,8 +3,8 @@
 //!
 //! No answer of the protocol names a release. The levels of the feature `metadata.version` that a
 //! broker supports do: each release adds some, and none goes away (`MetadataVersion` of Kafka has
-//! the list). The time comes from the leader of the controllers, which gives its own "last fetch" as
-//! the moment of the answer (KIP-836).
+//! the list). The time comes from the leader of the controllers, which gives its own "last fetch"
+//! as the moment of the answer (KIP-836).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,9 +4,9 @@
 //! partitions are at rest most of the time; without a session each of them is written, read and
 //! compared with every request.
 //!
-//! What a partition is named for does not include its last stable offset. That one moves with the high
-//! watermark, or because a transaction ends whose records, or at least the marker, then follow: so a
-//! reader that is before it gets records, and the others do not depend on it.
+//! What a partition is named for does not include its last stable offset. That one moves with the
+//! high watermark, or because a transaction ends whose records, or at least the marker, then
+//! follow: so a reader that is before it gets records, and the others do not depend on it.
 
 use std::collections::HashMap;
 
@@ -101,8 +101,8 @@ impl Session {
         self.lost = 0;
     }
 
-    /// The message of a request that is kept until there are `least` bytes. Topics come in the order of
-    /// the partition that waits longest, and so their partitions.
+    /// The message of a request that is kept until there are `least` bytes. Topics come in the
+    /// order of the partition that waits longest, and so their partitions.
     pub(super) fn ask(&mut self, request: &Request, least: i32) -> FetchRequest {
         let first = request.entries.iter().find(|(_, wanted)| wanted.has_more);
         if let Some((partition, wanted)) = first
@@ -199,8 +199,8 @@ impl Session {
         forgotten
     }
 
-    /// Takes the answer to a request. If the broker does not have the session, nothing is answered and
-    /// the next request names all. Fails if the broker refuses the request as such.
+    /// Takes the answer to a request. If the broker does not have the session, nothing is answered
+    /// and the next request names all. Fails if the broker refuses the request as such.
     pub(super) fn take(
         &mut self,
         request: &Request,

@@ -1,5 +1,5 @@
-//! The lean fetcher against bytes of all kinds, and against a broker that does everything wrong that a
-//! broker and a network can.
+//! The lean fetcher against bytes of all kinds, and against a broker that does everything wrong
+//! that a broker and a network can.
 
 mod encode;
 mod fake_broker;

@@ -20,7 +20,8 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionFailure {
     why: String,
-    /// The broker does not let this client in, or cannot serve it: the next attempt may wait longer.
+    /// The broker does not let this client in, or cannot serve it: the next attempt may wait
+    /// longer.
     is_refusal: bool,
 }
 
@@ -49,7 +50,7 @@ impl ConnectionFailure {
         self.is_refusal
     }
 
-    /// The same, with what was attempted.
+    /// The failure with what was attempted.
     pub(super) fn during(self, what: &str) -> Self {
         Self {
             why: format!("{what}: {}", self.why),

@@ -29,7 +29,7 @@ pub(super) fn make(
     let status: Vec<PartitionStatus> = (0..after)
         .map(|partition| store.status(partition))
         .collect::<Result<_>>()?;
-    let (mut moves, mut robots, mut strays) = (Vec::new(), 0, Vec::new());
+    let (mut moves, mut robots, mut elsewhere) = (Vec::new(), 0, Vec::new());
     for partition in 0..before {
         // The intake processor is the partition's own.
         for stored in store
@@ -39,7 +39,7 @@ pub(super) fn make(
         {
             robots += 1;
             if keys.partition(&stored.processor, before) != partition {
-                strays.push((stored.processor, partition));
+                elsewhere.push((stored.processor, partition));
                 continue;
             }
             let to = keys.partition(&stored.processor, after);
@@ -63,8 +63,8 @@ pub(super) fn make(
             });
         }
     }
-    if !strays.is_empty() {
-        return Err(misplaced(&strays, keys, before, after));
+    if !elsewhere.is_empty() {
+        return Err(misplaced(&elsewhere, keys, before, after));
     }
     let old = &status[..before as usize];
     let ended = PastLayout {
@@ -103,18 +103,23 @@ fn lake_states(
         .collect())
 }
 
-fn misplaced(strays: &[(String, Partition)], keys: &ActorKeys, before: u32, after: u32) -> Error {
+fn misplaced(
+    elsewhere: &[(String, Partition)],
+    keys: &ActorKeys,
+    before: u32,
+    after: u32,
+) -> Error {
     let named = |(robot, partition): &(String, Partition)| {
         format!(
             "'{robot}' in partition {partition} instead of {}",
             keys.partition(robot, before)
         )
     };
-    let names: Vec<String> = strays.iter().take(NAMED).map(named).collect();
+    let names: Vec<String> = elsewhere.iter().take(NAMED).map(named).collect();
     Error::Refused(format!(
-        "{} robots are not in the partition that Kafka's murmur2 gives their names: {}. Their producer uses another partitioner, or another key than the robot's id, so nobody can say where \
+        "{} robots are not in the partition that Kafka's murmur2 gives their names: {}. Their producer uses another partitioner, or another key than the robot's id, so it is not known where \
          it will write among {after} partitions: they cannot be moved, and nothing was changed",
-        strays.len(),
+        elsewhere.len(),
         names.join(", ")
     ))
 }

@@ -61,7 +61,7 @@ impl Warehouse for Slow {
     }
 }
 
-/// A log whose lanes are away while it is told so.
+/// A log whose lanes are away while a test says so.
 struct Lanes {
     inner: Arc<MemoryLog>,
     away: AtomicBool,
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// Everything that is in the log now is saved, told, in the lake and loaded.
+    /// Everything that is in the log now is saved, published, in the lake and loaded.
     fn is_drained(&self) -> bool {
         let ends = Ends::now(&*self.log, &self.context.params.topics, 1).unwrap();
         self.context.progress.is_drained_to(&ends)
@@ -252,7 +252,7 @@ fn a_load_that_hangs_holds_up_neither_hand_over_nor_stop_and_is_done_once() {
     assert_eq!(
         world.assignment.left(),
         [(0, floor)],
-        "how far it is saved is told to the group"
+        "how far it is saved is committed to the group"
     );
     assert_eq!(world.assignment.left(), [], "once");
     assert!(world.context.progress.partitions().is_empty());

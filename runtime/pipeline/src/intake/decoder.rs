@@ -33,7 +33,8 @@ pub(super) struct Decoder<'a> {
     pub(super) open: Vec<usize>,
     pub(super) pending: &'a mut VecDeque<Pending>,
     pub(super) dead: &'a mut Vec<DeadRow>,
-    /// Nobody can say what the next record is: the rest of the poll is for another time.
+    /// Why the next record cannot be decoded yet: its schema is not known, so the rest of the poll
+    /// waits.
     pub(super) stopped: Option<Error>,
 }
 

@@ -15,7 +15,7 @@ pub struct Lifecycle {
     /// Rung at every change.
     changed: Notifier,
     /// Rung as well: what the partition itself waits for.
-    bell: Arc<Notifier>,
+    notifier: Arc<Notifier>,
 }
 
 #[derive(Debug)]
@@ -25,8 +25,8 @@ struct State {
 }
 
 impl Lifecycle {
-    /// A partition that is to be taken; `bell` wakes its thread.
-    pub fn new(bell: Arc<Notifier>, transition: Transition) -> Arc<Self> {
+    /// A partition that is to be taken; `notifier` wakes its thread.
+    pub fn new(notifier: Arc<Notifier>, transition: Transition) -> Arc<Self> {
         let state = State {
             life: Life::new(0),
             commands: VecDeque::from([Command::Acquire]),
@@ -35,7 +35,7 @@ impl Lifecycle {
             state: Mutex::new(state),
             transition,
             changed: Notifier::default(),
-            bell,
+            notifier,
         })
     }
 
@@ -91,7 +91,7 @@ impl Lifecycle {
             state.commands.extend(commands);
         }
         self.changed.ring();
-        self.bell.ring();
+        self.notifier.ring();
     }
 }
 

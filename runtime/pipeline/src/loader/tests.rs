@@ -170,7 +170,7 @@ fn other_datasets_and_batches_go_ahead_of_one_that_cannot_be_loaded() {
         ["t1 t2", "u1", "v1", "t3 t4"],
         "others first, then its own dataset"
     );
-    let said = world.loader.stuck().expect("it is told");
+    let said = world.loader.stuck().expect("it says so");
     assert!(
         said.contains("t-p0-1-2x2") && said.contains("code 1000"),
         "{said}"

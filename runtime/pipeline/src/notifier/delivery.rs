@@ -15,8 +15,8 @@ use crate::{Ports, Step};
 
 /// Outputs read at once.
 const AT_ONCE: usize = 64;
-/// After so many answers with a no, one after the other, no more of what is new is tried for now: it
-/// is the receiver that is not well, not a message.
+/// After so many answers with a no, one after the other, no more of what is new is tried for now:
+/// it is the receiver that is not well, not a message.
 const NOES_MAX: usize = 3;
 /// A position that only passed over outputs of no concern is noted this often.
 const NOTE_EVERY_US: i64 = 1_000_000;
@@ -146,8 +146,8 @@ impl Delivery {
         Ok(None)
     }
 
-    /// Tries those again that are held, as far as it is time, and gives those up that waited for too
-    /// long. Returns whether there are fewer of them.
+    /// Tries those again that are held, as far as it is time, and gives those up that waited for
+    /// too long. Returns whether there are fewer of them.
     fn deliver_held(&mut self) -> Result<bool> {
         let (now, patience) = (self.ports.clock.now(), self.sink.patience());
         self.held
@@ -243,7 +243,13 @@ impl Delivery {
     fn set_aside(&mut self, stored: &StoredOutput, reason: String) -> Result<()> {
         let name = &*self.consumer.name;
         let (id, sequence) = (&stored.output.id, stored.sequence);
-        tracing::error!(receiver = name, id, sequence, reason, "it is not delivered");
+        tracing::error!(
+            receiver = name,
+            id,
+            sequence,
+            reason,
+            "an output is set aside as undelivered: `theatre notify list` names it"
+        );
         let undelivered = Undelivered {
             sequence,
             reason,
@@ -339,8 +345,8 @@ impl OutboxConsumer for Delivery {
     }
 }
 
-/// Whatever is wrong there passes or is passed over: a command that waits for the end of everything is
-/// not to give up for it.
+/// Whatever is wrong there passes or is passed over: a command that waits for the end of everything
+/// is not to give up for it.
 fn passing(error: Error) -> Error {
     match error {
         Error::StaleEpoch { .. } | Error::Unavailable { .. } => error,

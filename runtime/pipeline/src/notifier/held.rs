@@ -1,8 +1,8 @@
 //! What a receiver answers with a no that may pass, and what waits behind it.
 //!
 //! The outputs of one condition are delivered in order, those of different conditions need not be.
-//! So one that is answered with such a no holds up its own condition only: it is kept here and tried
-//! again, while others are delivered past it.
+//! So one that is answered with such a no holds up its own condition only: it is kept here and
+//! tried again, while others are delivered past it.
 //!
 //! **What must hold:** the position in the store stays below the first output that is kept here.
 //! After a crash, or a hand-over, it comes again, and what was delivered past it comes again behind
@@ -17,11 +17,11 @@ use theatre_actors::time::LogTime;
 
 /// Most outputs that are kept. No more are read meanwhile; they wait in the store.
 const HELD_MAX: usize = 1024;
-/// Once so many were delivered past the first one, none is any more until that one is taken or given
-/// up: this is what may come again after a crash, too.
+/// Once so many were delivered past the first one, none is any more until that one is taken or
+/// given up: this is what may come again after a crash, too.
 pub(super) const AHEAD_MAX: u64 = 256;
-/// Then it is given up once it was answered with a no so often, over so long: a receiver that refuses
-/// for a while what comes, and not this one, is to get it.
+/// Then it is given up once it was answered with a no so often, over so long: a receiver that
+/// refuses for a while what comes, and not this one, is to get it.
 pub(super) const NOES_MIN: u32 = 10;
 pub(super) const NOES_US: i64 = 60_000_000;
 /// How long none is tried after one was answered with a no, microseconds; it doubles each time.
@@ -125,8 +125,8 @@ impl Held {
         });
     }
 
-    /// The output that is to be tried now, if one is: of those that wait for nothing but themselves the
-    /// one that was tried longest ago.
+    /// The output that is to be tried now, if one is: of those that wait for nothing but themselves
+    /// the one that was tried longest ago.
     pub(super) fn next(&self, now: LogTime) -> Option<StoredOutput> {
         if now < self.due {
             return None;

@@ -85,8 +85,8 @@ impl Observed {
         self.applying = None;
     }
 
-    /// A processor has put something out, by `now`; returns what caused it, if records did and it is
-    /// published.
+    /// A processor has put something out, by `now`; returns what caused it, if records did and it
+    /// is published.
     pub(super) fn outputs(
         &mut self,
         slot: usize,

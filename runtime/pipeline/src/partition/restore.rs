@@ -84,8 +84,8 @@ pub(super) fn restore(
     Ok(restored)
 }
 
-/// A partition that a repartition has made begins with what was said to all robots before. It has no
-/// actor of its own that remembers it until something is said again.
+/// A partition that a repartition has made begins with what was said to all robots before. It has
+/// no actor of its own that remembers it until something is said again.
 ///
 /// # Errors
 /// When the store cannot be asked, or its state cannot be read.

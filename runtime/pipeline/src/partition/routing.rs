@@ -82,8 +82,8 @@ impl Routes {
         self.key_ownership.count(topic)
     }
 
-    /// Where every row of a chunk goes; robots without a processor are claimed for the partition, if
-    /// they are at home nowhere else.
+    /// Where every row of a chunk goes; robots without a processor are claimed for the partition,
+    /// if they are at home nowhere else.
     ///
     /// # Errors
     /// When homes cannot be claimed; nothing has changed then.

@@ -73,7 +73,7 @@ impl Table {
         })
     }
 
-    /// The same, of anything that `make` makes of a run's batch and rows.
+    /// Orders by slot whatever `make` makes of a run's batch and rows.
     fn by_slot<T>(
         self,
         mut wanted: impl FnMut(usize) -> bool,

@@ -54,7 +54,7 @@ struct Slot {
     dead: Vec<DeadRow>,
     weight: usize,
     urgent: bool,
-    /// It panicked, and gets no rows until it is rebuilt.
+    /// Whether the processor panicked: it gets no rows until it is rebuilt.
     broken: bool,
     /// Where its first row that is in no snapshot was read from, by number.
     dirty_from: Option<u64>,
@@ -79,7 +79,7 @@ impl Slot {
         }
     }
 
-    /// Its turn, when it has something to save and can be saved.
+    /// The turn of a processor that has something to save and can be saved.
     fn turn(&self, index: usize) -> Option<Turn> {
         let waits = self.dirty_from.is_some() && !self.broken;
         waits.then_some((Reverse(self.urgent), self.saved_at, index))
@@ -95,8 +95,8 @@ pub(super) struct UnsavedOutputs {
     /// Slot of the actor that remembers what was said to all robots.
     control: Option<usize>,
     under_way: bool,
-    /// The last commit took urgent processors only, though others were due: the next one takes those
-    /// as well.
+    /// The last commit took urgent processors only, though others were due: the next one takes
+    /// those as well.
     others_are_next: bool,
     /// Slots that have something to save and can be saved.
     waiting: BTreeSet<Turn>,
@@ -304,11 +304,11 @@ impl UnsavedOutputs {
         first.is_some_and(|(Reverse(urgent), ..)| *urgent)
     }
 
-    /// Slots to save now: urgent ones first and, unless they go alone, those unsaved for longest then;
-    /// marks a commit as under way when there are any.
+    /// Slots to save now: urgent ones first and, unless they go alone, those unsaved for longest
+    /// then; marks a commit as under way when there are any.
     pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Due {
-        // What it remembers is saved no later than what robots concluded by it, since a robot that is
-        // restored asks for it.
+        // What it remembers is saved no later than what robots concluded by it, since a robot that
+        // is restored asks for it.
         if self
             .control
             .is_some_and(|control| !self.is_healthy(control))
@@ -323,9 +323,9 @@ impl UnsavedOutputs {
             self.first(now, everything)
         };
         self.under_way = !due.is_empty();
-        // The intake processor goes into every commit when it is dirty: a record that was dead-lettered
-        // for an unknown schema must be saved no later than what a robot concluded after it, for at
-        // the next reading the schema may be known.
+        // The intake processor goes into every commit when it is dirty: a record that was
+        // dead-lettered for an unknown schema must be saved no later than what a robot concluded
+        // after it, for at the next reading the schema may be known.
         if !due.is_empty() {
             for first in self.control.into_iter().chain([INTAKE_SLOT]) {
                 if self.slot(first).dirty_from.is_some() {
@@ -338,8 +338,8 @@ impl UnsavedOutputs {
         Due { slots, urgency }
     }
 
-    /// Those whose turn it is, in order. Urgent ones go alone, so that they wait for no more than
-    /// themselves; where that has left others behind, these go with the next ones.
+    /// The processors whose turn it is, in order. Urgent ones go alone, so that they wait for no
+    /// more than themselves; where that has left others behind, these go with the next ones.
     fn first(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
         let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
         let is_due = |(_, saved_at, _): &&Turn| everything || now.0 - saved_at.0 >= interval;
@@ -353,8 +353,8 @@ impl UnsavedOutputs {
         due.take(SAVES_MAX).map(|(.., slot)| *slot).collect()
     }
 
-    /// All that wait: urgent ones, then a few of those unsaved for longest, so that none of them waits
-    /// as long as there is pressure, then those with the most outputs first.
+    /// All that wait: urgent ones, then a few of those unsaved for longest, so that none of them
+    /// waits as long as there is pressure, then those with the most outputs first.
     fn heaviest(&self) -> Vec<usize> {
         let others = (Reverse(false), LogTime(i64::MIN), 0);
         let oldest: Vec<Turn> = self.waiting.range(others..).take(OLDEST).copied().collect();

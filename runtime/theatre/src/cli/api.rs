@@ -42,14 +42,14 @@ impl Api {
         }
         config.faults().checked()?;
         // It decodes nothing that has pseudonyms, so it needs no key.
-        let params = Arc::new(adapters::params(config, [0; 32])?);
+        let params = Arc::new(adapters::params(config, &place.dir, [0; 32])?);
         let adapters = adapters::Adapters::new(config, &place.dir, Access::Write)?;
         let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
         // Without the key it could not read what is in a dead letter.
         let letters = match &config.pseudonym_key_file {
             Some(_) => {
                 let key = pseudonym_key(config, &place.dir)?;
-                let mut params = adapters::params(config, key)?;
+                let mut params = adapters::params(config, &place.dir, key)?;
                 params.follow_only(&store.layout()?.unwrap_or_default().0);
                 let (log, store) = (log.clone(), store.clone());
                 Some(Letters::open(params, log, store, access.clone(), None))

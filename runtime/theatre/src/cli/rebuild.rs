@@ -70,8 +70,11 @@ impl Rebuild {
         };
         let mut config = place.config.clone();
         config.partitions = partitions;
-        let mut params =
-            crate::adapters::params(&config, pseudonym_key(&place.config, &place.dir)?)?;
+        let mut params = crate::adapters::params(
+            &config,
+            &place.dir,
+            pseudonym_key(&place.config, &place.dir)?,
+        )?;
         params.follow_only(&topics);
         let adapters = if self.switch { place.write()? } else { looking };
         let ports = adapters.ports()?;

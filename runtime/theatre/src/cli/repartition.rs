@@ -29,7 +29,7 @@ impl Repartition {
         let looking = place.look()?;
         let known = looking.store()?.layout()?;
         let key = pseudonym_key(&place.config, &place.dir)?;
-        let mut params = crate::adapters::params(&place.config, key)?;
+        let mut params = crate::adapters::params(&place.config, &place.dir, key)?;
         params.follow_only(&known.unwrap_or_default().0);
         let report = if self.dry_run {
             let (log, store) = (looking.log()?, looking.store()?);

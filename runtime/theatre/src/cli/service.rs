@@ -182,7 +182,7 @@ impl Service {
         for doubt in config.doubts() {
             tracing::warn!("{doubt}");
         }
-        let mut params = crate::adapters::params(config, pseudonym_key(config, &dir)?)?;
+        let mut params = crate::adapters::params(config, &dir, pseudonym_key(config, &dir)?)?;
         change(&mut params);
         let adapters = Adapters::new(config, &dir, Access::Write)?;
         let ports = adapters.ports()?;

@@ -54,6 +54,7 @@ fn show(common: &Common) -> Result<(), Failure> {
             json!(state.exported),
             json!(state.dead),
             json!(state.dead_relayed),
+            json!(state.consumers),
         ]
     };
     let partitions = queries::partitions(&*store(common)?)?;
@@ -69,6 +70,7 @@ fn show(common: &Common) -> Result<(), Failure> {
             "exported",
             "dead",
             "dead_relayed",
+            "consumers",
         ],
         &partitions.into_iter().map(line).collect::<Vec<_>>(),
     )

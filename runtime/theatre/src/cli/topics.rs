@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::output::rows;
 use super::{Common, Failure};
+use theatre_embedded::data_dir::DataDir;
 use theatre_kafka::{ExpectedTopic, TopicAudit};
 use theatre_system::blocking::IoRuntime;
 
@@ -30,7 +31,8 @@ impl Topics {
         let Some(url) = &config.log.url else {
             return Err(Failure::Usage("log.url is not set: the embedded log makes its topics by itself; `theatre topics` is for a log on Kafka".to_owned()));
         };
-        let params = crate::adapters::params(&config, [0; 32])?;
+        let dir = DataDir::new(&common.data);
+        let params = crate::adapters::params(&config, &dir, [0; 32])?;
         let wanted = TopicAudit::wanted(
             &config.log,
             params.all_topics(),

@@ -5,7 +5,8 @@ use theatre_actors::ports::*;
 use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
 
-use super::{commit, record, save, values};
+use super::log::values;
+use super::{commit, record, save};
 use crate::unique;
 
 /// Topics grow, keep what they hold, and never shrink.
@@ -178,7 +179,7 @@ pub fn store_repartitions(store: &dyn CheckpointStore) -> Result<()> {
         ..good.clone()
     };
     for bad in [
-        without("nobody", 0, 3),
+        without("missing", 0, 3),
         without("r", 1, 3),
         without("", 0, 1),
         Repartition {

@@ -15,8 +15,8 @@ fn names(found: &[StoredUndelivered]) -> Vec<String> {
     found.iter().map(name).collect()
 }
 
-/// What a consumer could not deliver is kept with its reason and its output until it is settled, and
-/// the consumer's position moves over it at once.
+/// What a consumer could not deliver is kept with its reason and its output until it is settled,
+/// and the consumer's position moves over it at once.
 ///
 /// # Errors
 /// Says what the adapter does not keep.

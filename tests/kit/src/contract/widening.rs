@@ -12,8 +12,8 @@ use theatre_parquet::file_schema;
 
 use super::{batch, completed};
 
-/// Columns of numbers widen with what is in them, and files of before are loaded into them; whatever
-/// else changes is refused, and changes nothing.
+/// Columns of numbers widen with what is in them, and files of before are loaded into them;
+/// whatever else changes is refused, and changes nothing.
 ///
 /// # Errors
 /// Says what the adapter does not keep.

@@ -88,8 +88,8 @@ impl MemoryLog {
         }
     }
 
-    /// What is appended from now on cannot be read until [`Self::end_transaction`], as beside another
-    /// producer's open transaction.
+    /// What is appended from now on cannot be read until [`Self::end_transaction`], as beside
+    /// another producer's open transaction.
     ///
     /// # Errors
     /// When there is no such topic partition.

@@ -1,5 +1,5 @@
-//! The fetch sessions of a broker, as Kafka keeps them: what a request asks for in all, and what of a
-//! whole answer is said.
+//! The fetch sessions of a broker, as Kafka keeps them: what a request asks for in all, and what of
+//! a whole answer is said.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,8 @@ pub(super) struct Sessions {
     last: i32,
     /// It has no room for any.
     pub(super) is_full: bool,
-    /// Every partition goes to the end, as if it was named because it has grown, with an older broker;
-    /// and not only those that got records.
+    /// Every partition goes to the end, as if it was named because it has grown, with an older
+    /// broker; and not only those that got records.
     pub(super) moves_all: bool,
 }
 

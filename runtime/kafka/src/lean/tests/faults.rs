@@ -1,5 +1,5 @@
-//! Whatever goes wrong between a reader and its brokers, every record comes once and in order, or the
-//! reader says why not.
+//! Whatever goes wrong between a reader and its brokers, every record comes once and in order, or
+//! the reader says why not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

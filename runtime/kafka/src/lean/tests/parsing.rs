@@ -142,8 +142,8 @@ proptest! {
         prop_assert_eq!(survey.is_cut, survey.complete < cut);
     }
 
-    /// A byte that was changed on its way is found by the checksum, or changes what it does not cover:
-    /// offset, length, epoch.
+    /// A byte that was changed on its way is found by the checksum, or changes what it does not
+    /// cover: offset, length, epoch.
     #[test]
     fn a_changed_byte_changes_no_record(
         batches in any_batches(),

@@ -128,8 +128,8 @@ fn a_broker_that_evicts_or_offers_no_session_is_read_all_the_same() {
     drop(readers);
 }
 
-/// Answers have room for one batch. With an older broker, whose partitions all grow, the first one of a
-/// session stays the first.
+/// Answers have room for one batch. With an older broker, whose partitions all grow, the first one
+/// of a session stays the first.
 #[test]
 fn every_partition_gets_its_turn_though_a_session_has_an_order_of_its_own() {
     const BATCHES: u64 = 60;

@@ -1,5 +1,6 @@
-//! A session beside a model of the broker's: after each request the broker is to ask for what a request
-//! without a session would name, and after each answer readers are to know the ends that are.
+//! A session beside a model of the broker's: after each request the broker is to ask for what a
+//! request without a session would name, and after each answer readers are to know the ends that
+//! are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -463,8 +464,8 @@ fn an_answer_that_does_not_fit_ends_the_session() {
     assert!(taken.is_err(), "there was no session to be found");
 }
 
-/// Changes of logs, partitions that are asked for (each by one reader and from one offset), and what
-/// happens on the way.
+/// Changes of logs, partitions that are asked for (each by one reader and from one offset), and
+/// what happens on the way.
 type Script = Vec<(Vec<(usize, Log)>, Vec<(usize, usize, i64)>, Event)>;
 
 fn any_script() -> impl Strategy<Value = Script> {

@@ -1,5 +1,6 @@
 //! Lake and warehouse that are away, refuse, or have lost something: robots are heard, saved and
-//! told of all the same, readiness says why, and what was missed is made up for once they are well.
+//! published all the same, readiness says why, and what was missed is made up for once they are
+//! well.
 
 use bytes::Bytes;
 use theatre_actors::ports::{LakeCut, LakeEntry, LakeFile, LakeUpload};
@@ -8,7 +9,7 @@ use super::*;
 use crate::completer::{Completed, Completer};
 use crate::lake_gap;
 
-/// A lake whose calls fail as they are told to.
+/// A lake whose calls fail when a test says so.
 #[derive(Default)]
 pub(super) struct Faulty {
     inner: MemoryLake,
@@ -101,16 +102,16 @@ impl World {
         &self.context.progress
     }
 
-    /// Robots go on, chunk by chunk, and everything of them is saved and told.
+    /// Robots go on, chunk by chunk, and everything of them is saved and published.
     fn must_tell(&self, ticks: std::ops::Range<u64>) {
         for tick in ticks {
             self.produce(tick..tick + 1);
             let end = self.log.range(INPUT_TOPICS[0], 0).unwrap().end;
-            let told = || {
+            let is_published = || {
                 let status = self.store.status(0).unwrap();
                 status.floor.get(0) == end && status.cursors.get("relay") == status.last_output
             };
-            eventually("what robots said is saved and told", told);
+            eventually("what robots said is saved and published", is_published);
         }
     }
 
@@ -167,7 +168,7 @@ fn a_warehouse_that_is_away_or_refuses_at_the_start_holds_up_nothing_but_its_loa
     assert_eq!(
         world.progress().failures(),
         ["loader 0 is refused: test: the right is missing"],
-        "who waits for the loads is told"
+        "a command that waits for the loads gets its answer"
     );
     world.must_tell(10..20);
     assert!(!world.is_drained());
@@ -456,9 +457,10 @@ fn a_file_whose_upload_is_gone_is_set_aside_and_said_so_and_stops_nothing() {
     };
     eventually("the next owner says so", said);
     world.must_tell(20..21);
-    eventually("uploads that nobody needs are swept, and it works", || {
-        world.is_drained()
-    });
+    eventually(
+        "uploads of no registered file are swept, and it works",
+        || world.is_drained(),
+    );
     let end = world.log.range(INPUT_TOPICS[0], 0).unwrap().end;
     assert_eq!(world.store.requeue_quarantined().unwrap(), files);
     eventually("what was put back is loaded", || {
@@ -508,7 +510,7 @@ fn a_store_that_is_younger_than_the_log_is_refused_and_no_alert_counts_as_publis
     let log = world.log.clone();
     assert!(
         log.range(OUTCOME_TOPIC, 0).unwrap().end > 0,
-        "something was told"
+        "something was published"
     );
     world.end();
 

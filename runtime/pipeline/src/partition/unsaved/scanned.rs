@@ -200,8 +200,8 @@ impl UnsavedOutputs {
     /// under way when there are any.
     pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
         let control = self.control.map(|slot| (slot, &self.slots[slot]));
-        // What it remembers is saved no later than what robots concluded by it, since a robot that is
-        // restored asks for it.
+        // What it remembers is saved no later than what robots concluded by it, since a robot that
+        // is restored asks for it.
         if control.is_some_and(|(_, actor)| !actor.is_healthy()) {
             return Vec::new();
         }
@@ -244,9 +244,9 @@ impl UnsavedOutputs {
         self.others_are_next = due.len() < found;
         self.under_way = !due.is_empty();
         let mut due: Vec<usize> = due.into_iter().map(|(.., index)| index).collect();
-        // The intake processor goes into every commit when it is dirty: a record that was dead-lettered
-        // for an unknown schema must be saved no later than what a robot concluded after it, for at
-        // the next reading the schema may be known.
+        // The intake processor goes into every commit when it is dirty: a record that was
+        // dead-lettered for an unknown schema must be saved no later than what a robot concluded
+        // after it, for at the next reading the schema may be known.
         let intake = self.intake.dirty_from.is_some().then_some(INTAKE_SLOT);
         if !due.is_empty() {
             for first in [control, intake].into_iter().flatten() {

@@ -282,8 +282,8 @@ proptest! {
     }
 }
 
-/// What is due of ten robots, a control actor among them, of which those at `urgent` are urgent and all
-/// wait since `waited` microseconds.
+/// What is due of ten robots, a control actor among them, of which those at `urgent` are urgent and
+/// all wait since `waited` microseconds.
 struct Case {
     what: &'static str,
     urgent: &'static [usize],

@@ -80,7 +80,7 @@ impl Replay {
             config.partitions = partitions;
         }
         let key = pseudonym_key(&place.config, &place.dir)?;
-        let mut params = crate::adapters::params(&config, key)?;
+        let mut params = crate::adapters::params(&config, &place.dir, key)?;
         params.follow_only(&topics);
         let selection = self.which.selection(&params.topics)?;
         if self.dry_run {

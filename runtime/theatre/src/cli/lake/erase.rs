@@ -192,7 +192,11 @@ fn params(place: &Place, ports: &Ports) -> Result<PipelineParams, Failure> {
     let known = ports.store.layout()?;
     let (topics, partitions) = known.unwrap_or((Vec::new(), config.partitions));
     config.partitions = partitions;
-    let mut params = crate::adapters::params(&config, pseudonym_key(&place.config, &place.dir)?)?;
+    let mut params = crate::adapters::params(
+        &config,
+        &place.dir,
+        pseudonym_key(&place.config, &place.dir)?,
+    )?;
     params.follow_only(&topics);
     Ok(params)
 }

@@ -227,7 +227,7 @@ mod tests {
             };
             let dir = DataDir::new(&folder);
             dir.create().unwrap();
-            let params = adapters::params(&config, [0; 32]).unwrap();
+            let params = adapters::params(&config, &dir, [0; 32]).unwrap();
             let adapters = Adapters::new(&config, &dir, Access::Write).unwrap();
             let (ports, access) = (adapters.ports().unwrap(), adapters.access().unwrap());
             ports.log.ensure_topics(&params.topics, 2).unwrap();

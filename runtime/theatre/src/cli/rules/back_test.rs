@@ -70,7 +70,7 @@ impl BackTest {
         }
         let rules = file::out_of_the_shadow(&self.file, &mut place.config, registry.datasets())?;
         // Nothing is decoded: the lake's columns hold pseudonyms already.
-        let mut params = crate::adapters::params(&place.config, [0; 32])?;
+        let mut params = crate::adapters::params(&place.config, &place.dir, [0; 32])?;
         let scored = scored(&rules);
         Arc::make_mut(&mut params.processor).rules = rules;
         let from = self.period.from.unwrap_or(i64::MIN);

@@ -137,7 +137,7 @@ impl Desk {
             store: write.store()?,
             log: log.clone(),
             // No column of a change of rules is a pseudonym.
-            params: Arc::new(adapters::params(config, [0; 32])?),
+            params: Arc::new(adapters::params(config, &self.place.dir, [0; 32])?),
             base: config.rule_specs()?,
         };
         let way = Way {

@@ -66,7 +66,7 @@ impl Learn {
         let rules = RuleSet::compile(&learning, datasets)
             .map_err(|error| Failure::Usage(format!("{at}: {error}")))?;
         // Nothing is decoded: the lake's columns hold pseudonyms already.
-        let mut params = crate::adapters::params(&place.config, [0; 32])?;
+        let mut params = crate::adapters::params(&place.config, &place.dir, [0; 32])?;
         Arc::make_mut(&mut params.processor).rules = rules;
         let (past, _) = self.period.look_back(&place, &params)?;
         let (learnt, too_few) = normals(&past.averages, &learning, self.least_robots.into());

@@ -34,7 +34,7 @@ pub(super) fn measure(records: u64) -> Result<Value, Failure> {
     };
     config.api.listen = Some("127.0.0.1:0".to_owned());
     let dir = DataDir::created(&scratch.0.join("data"))?;
-    let params = Arc::new(adapters::params(&config, [0; 32])?);
+    let params = Arc::new(adapters::params(&config, &dir, [0; 32])?);
     let adapters = Adapters::new(&config, &dir, Access::Write)?;
     let ports = ApiPorts {
         log: adapters.log()?,
