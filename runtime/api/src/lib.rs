@@ -21,6 +21,7 @@ mod keyed;
 mod letters;
 mod limits;
 mod model;
+mod observed;
 mod oidc;
 mod openapi;
 mod page;
