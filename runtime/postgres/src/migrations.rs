@@ -1,7 +1,8 @@
 //! Versions of the schema: applied by `theatre migrate`, and compared when a store is opened.
 //!
 //! A file, once released, is never edited; a change is a new file. The tables that people read are
-//! made behind them, out of the kinds of output.
+//! made behind them, out of the kinds of output. A build works with a schema that a later one has
+//! migrated as long as the schema says so, in its table works_with.
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
@@ -13,7 +14,7 @@ use super::failure::{Attempt, Failure};
 use super::tables;
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -38,6 +39,10 @@ const FILES: [(&str, &str); 9] = [
     ),
     ("pages", include_str!("../migrations/0008_pages.sql")),
     ("tables", include_str!("../migrations/0009_tables.sql")),
+    (
+        "works_with",
+        include_str!("../migrations/0010_works_with.sql"),
+    ),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
@@ -87,7 +92,11 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
             .await?;
     }
     let before = applied(connection, schema).await?;
-    compare_known(&before, schema)?;
+    if is_later(connection, &before, schema).await? {
+        // What a later build has made holds for this one, too.
+        let made = tables::migrate::apply(connection, schema).await?;
+        return Ok(made.into_iter().collect());
+    }
     let mut migrator = Migrator::with_migrations(all());
     migrator.dangerous_set_table_name(TABLE);
     migrator
@@ -112,7 +121,9 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
 pub(super) async fn check(connection: &mut PgConnection, schema: &str) -> Attempt<()> {
     check_server(connection)?;
     let applied = applied(connection, schema).await?;
-    compare_known(&applied, schema)?;
+    if is_later(connection, &applied, schema).await? {
+        return Ok(());
+    }
     let (newest, needed) = (applied.len(), FILES.len());
     if newest < needed {
         let state = if applied.is_empty() {
@@ -157,32 +168,61 @@ async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<(i6
     }
 }
 
-/// Refuses versions that this build does not know, or knows otherwise.
-fn compare_known(applied: &[(i64, Vec<u8>)], schema: &str) -> Attempt<()> {
+/// Whether a later build has migrated the schema, with which this one still works. Refuses one with
+/// which it does not, and versions that this build knows otherwise.
+async fn is_later(
+    connection: &mut PgConnection,
+    applied: &[(i64, Vec<u8>)],
+    schema: &str,
+) -> Attempt<bool> {
     let known = all();
+    let (mut newest, mut count) = (0, 0);
     for (version, checksum) in applied {
-        match known.iter().find(|migration| migration.version == *version) {
-            None => {
-                return Err(refused(
-                    schema,
-                    &format!(
-                        "is at version {version}, this build knows {}: run a build at least as new",
-                        known.len()
-                    ),
-                ));
-            }
-            Some(migration) if migration.checksum != *checksum => {
-                return Err(refused(
-                    schema,
-                    &format!(
-                        "was made by another version {version} than this build's: it comes from a build that was never released"
-                    ),
-                ));
-            }
-            Some(_) => {}
+        newest = newest.max(*version);
+        let Some(migration) = known.iter().find(|migration| migration.version == *version) else {
+            continue;
+        };
+        count += 1;
+        if migration.checksum != *checksum {
+            return Err(refused(
+                schema,
+                &format!(
+                    "was made by another version {version} than this build's: it comes from a build that was never released"
+                ),
+            ));
         }
     }
-    Ok(())
+    let own = FILES.len();
+    if newest <= own as i64 {
+        return Ok(false);
+    }
+    // Before it was said which builds work with a schema, none did but those that know it.
+    let needed = match count == own {
+        true => works_with(connection, schema).await?,
+        false => newest,
+    };
+    if needed > own as i64 {
+        return Err(refused(
+            schema,
+            &format!(
+                "is at version {newest} and needs a build that knows {needed}, this one knows {own}: run a build at least as new"
+            ),
+        ));
+    }
+    tracing::warn!(
+        schema,
+        newest,
+        known = own,
+        "a later build has migrated the checkpoint store; this one still works with it"
+    );
+    Ok(true)
+}
+
+/// The version that a build must know to work with a schema.
+async fn works_with(connection: &mut PgConnection, schema: &str) -> Attempt<i64> {
+    let sql = format!("SELECT version::bigint FROM \"{schema}\".works_with");
+    let version = sqlx::query_scalar(AssertSqlSafe(sql));
+    Ok(version.fetch_one(connection).await?)
 }
 
 fn refused(schema: &str, state: &str) -> Failure {
