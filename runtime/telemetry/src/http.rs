@@ -25,6 +25,11 @@ define_metrics! {
         "theatre_http_records_in_total", "records", ["topic"],
         "Records that came over HTTP and were appended to the log, by topic"
     );
+    CERTIFICATE_EXPIRY: Gauge(
+        "theatre_http_certificate_expiry_timestamp_seconds", "seconds", [],
+        "When the certificate of the HTTP interface, or one of its authorities beside it, expires, \
+         Unix time; there only with TLS"
+    );
     LETTERS_REPLAYED: Counter(
         "theatre_http_dead_letters_replayed_total", "records", [],
         "Records of dead letters that requests had appended to the log again"
@@ -90,6 +95,11 @@ pub fn answered(method: &'static str, route: &'static str, status: u16, seconds:
 /// Records that came over HTTP were appended.
 pub fn records_in(topic: &str, records: u64) {
     RECORDS_IN.increment([topic.to_owned().into()], records);
+}
+
+/// The certificate expires then, Unix time in seconds.
+pub fn certificate_expires(at: f64) {
+    CERTIFICATE_EXPIRY.set([], at);
 }
 
 /// Records of dead letters were appended again.

@@ -42,6 +42,7 @@ DIVISOR = 20
 
 # Metrics that a healthy deployment does not show, and what shows them.
 ONLY_AFTER_A_FAULT = {
+    "theatre_http_certificate_expiry_timestamp_seconds": "an interface with TLS",
     "theatre_lake_files_lost_total": "an upload that a rule of the bucket has ended",
     "theatre_metric_series_dropped_total": "a metric with more than 4,096 series",
 }
