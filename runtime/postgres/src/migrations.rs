@@ -44,11 +44,16 @@ const FILES: [(&str, &str); 10] = [
         include_str!("../migrations/0010_works_with.sql"),
     ),
 ];
+/// Attempts to get the locks that migrations need, 3 s and a wait for the lock apart: some 5 minutes.
+const LOCK_ATTEMPTS: u32 = 60;
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
 /// `theatre` in ASCII: the advisory lock of a process that makes a schema. PostgreSQL's
 /// IF NOT EXISTS alone fails where two make the same one at once.
 pub(super) const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
+
+/// Versions that were applied, with their checksums.
+type Applied = Vec<(i64, Vec<u8>)>;
 
 fn all() -> Vec<Migration> {
     let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
@@ -73,10 +78,37 @@ pub(super) async fn apply(server: &Server, schema: &str) -> Result<Vec<String>> 
 
 async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<String>> {
     check_server(connection)?;
-    // Indexes of large tables take their time.
-    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+    // Indexes of large tables take their time. Locks may not: who waits for one has everybody who
+    // comes after it wait, and with a long reader before it, such as a backup, no state is saved.
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '2s'")
         .execute(&mut *connection)
         .await?;
+    let mut before = None;
+    let mut attempts = 1;
+    loop {
+        match apply_once(connection, schema, &mut before).await {
+            Err(failure) if failure.is_lock_timeout() && attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                tracing::warn!(
+                    schema,
+                    "a table is held by another session, such as a long transaction or a backup; trying again"
+                );
+                for statement in ["ROLLBACK", "SELECT pg_sleep(3)"] {
+                    sqlx::raw_sql(statement).execute(&mut *connection).await?;
+                }
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Applies what is missing, as far as no other session holds what it needs. `before` is what there
+/// was at the first attempt.
+async fn apply_once(
+    connection: &mut PgConnection,
+    schema: &str,
+    before: &mut Option<Applied>,
+) -> Attempt<Vec<String>> {
     let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
         .bind(schema)
         .fetch_one(&mut *connection)
@@ -91,12 +123,13 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
             .execute(&mut *connection)
             .await?;
     }
-    let before = applied(connection, schema).await?;
-    if is_later(connection, &before, schema).await? {
+    let now = applied(connection, schema).await?;
+    if is_later(connection, &now, schema).await? {
         // What a later build has made holds for this one, too.
         let made = tables::migrate::apply(connection, schema).await?;
         return Ok(made.into_iter().collect());
     }
+    let before = before.get_or_insert(now);
     let mut migrator = Migrator::with_migrations(all());
     migrator.dangerous_set_table_name(TABLE);
     migrator
@@ -151,7 +184,7 @@ pub(super) async fn check_all(connection: &mut PgConnection, config: &StoreConfi
 }
 
 /// Versions and checksums; none where nothing was migrated yet.
-async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<(i64, Vec<u8>)>> {
+async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Applied> {
     let sql = format!(
         "SELECT version, checksum FROM \"{schema}\".{TABLE} WHERE success ORDER BY version"
     );

@@ -57,7 +57,9 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         0..0x80 => (usize::from(first), rest),
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            let length = bytes.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+            let length = bytes
+                .iter()
+                .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
             (usize::try_from(length).ok()?, rest)
         }
         _ => return None,
@@ -136,7 +138,12 @@ mod tests {
         ] {
             assert_eq!(moment(tag, text), None, "{tag} {text}");
         }
-        for der in [&[0x30][..], &[0x30, 0x81], &[0x30, 0x85, 0, 0], &[0x30, 2, 1]] {
+        for der in [
+            &[0x30][..],
+            &[0x30, 0x81],
+            &[0x30, 0x85, 0, 0],
+            &[0x30, 2, 1],
+        ] {
             assert_eq!(element(der), None, "{der:?}");
         }
     }

@@ -24,7 +24,12 @@ pub(super) fn check(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
         };
         // A file that cannot be read is a fault of the configuration.
         if let Ok(pem) = std::fs::read(&path) {
-            note(judge(key, &path, certificates_expire(&pem), deployment.clock.now()));
+            note(judge(
+                key,
+                &path,
+                certificates_expire(&pem),
+                deployment.clock.now(),
+            ));
         }
     }
 }
