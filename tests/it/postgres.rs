@@ -27,7 +27,7 @@ mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order, and the tables that people read.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     "0001_checkpoint",
     "0002_past_layouts",
     "0003_cursors",
@@ -37,6 +37,7 @@ const MIGRATIONS: [&str; 10] = [
     "0007_dead_replay_indexes",
     "0008_pages",
     "0009_tables",
+    "0010_works_with",
     "tables",
 ];
 
@@ -366,11 +367,30 @@ fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
             && theatre_postgres::migrate(&url, &config, &io)?.is_empty()
     );
     theatre_postgres::open(&url, &config, &io)?;
+    // A later build adds something, and nothing that this one cannot work with: an upgrade that is
+    // under way, or was taken back.
     execute(
         &url,
-        "INSERT INTO theatre._theatre_migrations VALUES (99, 'later', now(), true, '', 0)",
+        "INSERT INTO theatre._theatre_migrations VALUES (99, 'later', now(), true, '', 0); ALTER TABLE theatre.partition ADD COLUMN later INTEGER",
     )?;
-    ensure!(refusal(&url, &config)?.contains("a build at least as new"));
+    let store = theatre_postgres::open(&url, &config, &io)?;
+    let epoch = store.acquire(0)?;
+    let outcomes = store.commit(&[commit(0, epoch, "p", 1)], LogTime(1))?;
+    ensure!(
+        matches!(outcomes[..], [CommitOutcome::Committed { .. }]),
+        "{outcomes:?}"
+    );
+    ensure!(
+        theatre_postgres::migrate(&url, &config, &io)?.is_empty(),
+        "there is nothing to make, and nothing is taken away"
+    );
+    // It says that this one cannot.
+    execute(&url, "UPDATE theatre.works_with SET version = 99")?;
+    let refused = refusal(&url, &config)?;
+    ensure!(
+        refused.contains("a build at least as new") && refused.contains("version 99"),
+        "{refused}"
+    );
     ensure!(
         theatre_postgres::migrate(&url, &config, &io).is_err(),
         "what is newer is not touched either"

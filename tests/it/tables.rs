@@ -546,3 +546,39 @@ fn types_are_those_of_the_specification() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn who_makes_the_tables_waits_for_a_reader_and_holds_up_no_one_meanwhile() -> Result<()> {
+    let (url, _) = store(KeptTables::All)?;
+    execute(
+        &url,
+        "UPDATE theatre.tables_made SET fingerprint = 'of before';
+         ALTER TABLE theatre.robot_sessions DROP COLUMN row_count",
+    )?;
+    // A backup, or a report that takes long.
+    let io = IoRuntime::start()?;
+    let mut reader = io.block_on(PgConnection::connect(&url))?;
+    let look = "BEGIN; SELECT count(*) FROM theatre.robot_sessions";
+    io.block_on(sqlx::raw_sql(look).execute(&mut reader))?;
+    let making = thread::spawn({
+        let url = url.clone();
+        move || theatre_postgres::migrate(&url, &StoreConfig::default(), &IoRuntime::start()?)
+    });
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+    while begun.elapsed() < Duration::from_secs(6) {
+        let asked = Instant::now();
+        execute(&url, "DELETE FROM theatre.robot_sessions WHERE false")?;
+        longest = longest.max(asked.elapsed());
+        thread::sleep(Duration::from_millis(50));
+    }
+    // The lock that is waited for is given up after 2 s; without that, all would wait for the reader.
+    ensure!(
+        longest < Duration::from_secs(5),
+        "a writer waited {longest:?}"
+    );
+    ensure!(!making.is_finished(), "the reader holds it up");
+    io.block_on(sqlx::raw_sql("COMMIT").execute(&mut reader))?;
+    let made = making.join().expect("it does not panic")?;
+    ensure!(made == ["tables"], "{made:?}");
+    execute(&url, "SELECT row_count FROM theatre.robot_sessions")
+}

@@ -311,6 +311,7 @@ fn append_in_parts(
     for part in records.chunks(APPENDED_MAX) {
         hold()?;
         let offset = parts.log.append(topic, partition, part)?;
+        theatre_telemetry::http::records_in(topic, part.len() as u64);
         first = first.or(Some(offset));
     }
     first.map_or_else(|| Ok(parts.log.range(topic, partition)?.end), Ok)

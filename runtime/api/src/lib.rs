@@ -21,6 +21,7 @@ mod keyed;
 mod letters;
 mod limits;
 mod model;
+mod observed;
 mod oidc;
 mod openapi;
 mod page;
@@ -54,7 +55,7 @@ pub use oidc::Oidc;
 pub use openapi::document as openapi;
 pub use reports::ReportSource;
 pub use server::{Server, start};
-pub use tls::TlsFiles;
+pub use tls::{TlsFiles, certificates_expire};
 pub use tokens::{NewToken, issue, revoke};
 
 /// What the interface is served from.

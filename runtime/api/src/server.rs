@@ -23,7 +23,7 @@ use crate::quota::Quota;
 use crate::reports::Answers;
 use crate::snapshot::Snapshot;
 use crate::tls::Certificates;
-use crate::{Parts, Settings, routes, sockets};
+use crate::{Parts, Settings, observed, routes, sockets};
 
 /// How often committed outputs are looked for for those who listen.
 const FEED_EVERY: Duration = Duration::from_millis(200);
@@ -119,6 +119,7 @@ pub fn start(
         feed: Feed::default(),
         stopping: AtomicBool::new(false),
     });
+    theatre_telemetry::http::begin(state.parts.topics.values().map(String::as_str));
     let mut threads = keepers(&state, tls).map_err(refused)?;
     let (handles, started) = channel();
     let served = state.clone();
@@ -254,7 +255,9 @@ fn app(
         )
         .app_data(web::PathConfig::default().error_handler(bad_path))
         .wrap(from_fn(access::check))
-        .wrap(headers);
+        .wrap(headers)
+        // The outermost: what is refused is counted, too.
+        .wrap(from_fn(observed::count));
     for route in routes::all() {
         app = app.route(route.path, (route.handler)());
     }

@@ -1,6 +1,8 @@
 //! TLS for the interface: a certificate and its key from two files, which are read again when they
 //! change. A change that cannot be used is said once, and the certificate before it goes on.
 
+mod expiry;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -13,6 +15,8 @@ use rustls::{Error as TlsError, InconsistentKeys, ServerConfig};
 use theatre_config::ConfigError;
 
 use crate::tokens::hash;
+
+pub use expiry::certificates_expire;
 
 /// Where the certificate of the interface is, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +81,13 @@ impl TlsFiles {
     }
 }
 
+/// Shows when what the interface shows expires: the certificate, or one of its authorities.
+fn show(certified: &CertifiedKey) {
+    if let Some(at) = expiry::first_expiry(certified.cert.iter()) {
+        theatre_telemetry::http::certificate_expires(at.0 as f64 / 1e6);
+    }
+}
+
 fn is_encrypted(pem: &[u8]) -> bool {
     String::from_utf8_lossy(pem).contains("ENCRYPTED")
 }
@@ -111,6 +122,7 @@ impl Certificates {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let read = files.read().map_err(ConfigError)?;
         let certified = files.certified(&read, &provider).map_err(ConfigError)?;
+        show(&certified);
         Ok(Self {
             files,
             provider,
@@ -130,6 +142,7 @@ impl Certificates {
         *found = mark;
         match read.and_then(|read| self.files.certified(&read, &self.provider)) {
             Ok(certified) => {
+                show(&certified);
                 let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                 *current = Arc::new(certified);
                 tracing::info!(

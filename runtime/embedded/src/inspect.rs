@@ -2,7 +2,7 @@
 //! and whether its files are whole. Nothing of it changes anything.
 
 use std::io::{Error as IoError, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 use theatre_actors::ports::Error;
@@ -31,24 +31,33 @@ impl DataDir {
     /// # Errors
     /// When its disk cannot be asked.
     pub fn inspect(&self) -> Result<Inspection, Error> {
-        let root = std::path::absolute(self.root()).unwrap_or_else(|_| self.root().to_owned());
-        let there = root.ancestors().find(|folder| folder.exists());
-        let there = there.unwrap_or(Path::new("/"));
-        let disk = statvfs(there).map_err(|error| {
-            Error::Refused(format!(
-                "the disk of {} cannot be asked: {error}",
-                there.display()
-            ))
-        })?;
-        let may_write = access(there, Access::WRITE_OK | Access::EXEC_OK)
+        let (root, there) = self.nearest();
+        let (free_bytes, disk_bytes) = disk_of(&there)?;
+        let may_write = access(&there, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| format!("{}: {}", there.display(), IoError::from(error)));
         Ok(Inspection {
             is_there: there == root,
             may_write,
-            free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
-            disk_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            free_bytes,
+            disk_bytes,
             held_by: self.holder(),
         })
+    }
+
+    /// What is free on the disk of the directory, and the disk's size, bytes.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn disk(&self) -> Result<(u64, u64), Error> {
+        disk_of(&self.nearest().1)
+    }
+
+    /// The directory, and what of its path is there.
+    fn nearest(&self) -> (PathBuf, PathBuf) {
+        let root = std::path::absolute(self.root()).unwrap_or_else(|_| self.root().to_owned());
+        let there = root.ancestors().find(|folder| folder.exists());
+        let there = there.unwrap_or(Path::new("/")).to_owned();
+        (root, there)
     }
 
     /// The process that holds the lock. The lock is not tried: a process that starts at this very
@@ -67,6 +76,18 @@ impl DataDir {
             .filter(|holder| *holder > 0)
             .or_else(|| named.trim().parse().ok())
     }
+}
+
+/// What is free on the disk of a folder for this user, and the disk's size, bytes.
+fn disk_of(folder: &Path) -> Result<(u64, u64), Error> {
+    let disk = statvfs(folder).map_err(|error| {
+        Error::Refused(format!(
+            "the disk of {} cannot be asked: {error}",
+            folder.display()
+        ))
+    })?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok((bytes(disk.f_bavail), bytes(disk.f_blocks)))
 }
 
 /// How often the kernel's list of locks is read before a lock is taken to be free.
@@ -125,6 +146,7 @@ mod tests {
         let seen = dir.inspect().unwrap();
         assert!(!seen.is_there && seen.may_write.is_ok() && seen.held_by.is_none());
         assert!(seen.free_bytes > 0 && seen.disk_bytes >= seen.free_bytes);
+        assert_eq!(dir.disk().unwrap().1, seen.disk_bytes);
         dir.create().unwrap();
         assert!(dir.inspect().unwrap().is_there);
         let lock = dir.lock().unwrap();

@@ -13,6 +13,7 @@ use theatre_actors::ports::{Epoch, Result, StoredOutput, TableBatch, TableRows};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_config::store::KeptTables;
+use theatre_telemetry::tables as shown;
 
 use super::outbox::{Consumer, OutboxConsumer, TABLES};
 use super::{PipelineParams, Ports, Step};
@@ -45,10 +46,15 @@ impl Tables {
         params: Arc<PipelineParams>,
         ports: Ports,
     ) -> Self {
+        let left_out = left_out(params.tables).to_vec();
+        for spec in ALL.iter().filter(|spec| !left_out.contains(&spec.kind)) {
+            shown::written(spec.table.name, 0);
+        }
+        shown::wait(partition, 0.0);
         Self {
             partition,
             epoch,
-            left_out: left_out(params.tables).to_vec(),
+            left_out,
             params,
             ports,
             looked: None,
@@ -78,6 +84,7 @@ impl Tables {
             OUTPUTS_AT_ONCE,
         )?;
         let last = outputs.last().map_or(after, |last| last.sequence);
+        self.show_oldest(outputs.first());
         // Of a batch that is not full nothing is left up to where the store was looked at.
         let is_full = outputs.len() >= OUTPUTS_AT_ONCE;
         let up_to = if is_full {
@@ -98,8 +105,19 @@ impl Tables {
         self.ports
             .store
             .commit_rows(self.partition, self.epoch, &batch)?;
+        for rows in &batch.rows {
+            shown::written(rows.kind.spec().table.name, rows.committed_at.len() as u64);
+        }
+        // What follows a full batch is not known yet, and no older than its last.
+        self.show_oldest(outputs.last().filter(|_| is_full));
         self.noted = Some(now);
         Ok(Step::Worked)
+    }
+
+    /// Shows since when the oldest output waits that is not in its table, if there is one.
+    fn show_oldest(&self, oldest: Option<&StoredOutput>) {
+        let committed = oldest.map_or(0.0, |oldest| oldest.committed_at.0 as f64 / 1e6);
+        shown::wait(self.partition, committed);
     }
 
     /// The rows of these outputs, by table.
@@ -135,6 +153,13 @@ impl Tables {
         output
             .dataset()
             .is_some_and(|dataset| datasets.find(dataset).is_none())
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // The next owner says what waits.
+        shown::wait(self.partition, 0.0);
     }
 }
 

@@ -44,6 +44,11 @@ impl Failure {
         matches!(self, Self::Sql(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("40001" | "40P01")))
     }
 
+    /// True if another session held for too long what the statement needed.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03"))
+    }
+
     /// True if nothing is wrong with the connection.
     pub(super) fn spares_connection(&self) -> bool {
         matches!(self, Self::Decided(_)) || self.is_conflict()

@@ -141,7 +141,7 @@ async fn missing_rights(connection: &mut PgConnection, schema: &str) -> Attempt<
         "SELECT privilege || ' on ' || relname FROM pg_class \
          CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS needed (privilege) \
          WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'p') \
-         AND (privilege = 'SELECT' OR relname NOT IN ('{}', 'tables_made')) AND NOT has_table_privilege(pg_class.oid, privilege) \
+         AND (privilege = 'SELECT' OR relname NOT IN ('{}', 'tables_made', 'works_with')) AND NOT has_table_privilege(pg_class.oid, privilege) \
          ORDER BY relname, privilege",
         migrations::TABLE
     );

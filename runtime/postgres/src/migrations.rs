@@ -1,7 +1,8 @@
 //! Versions of the schema: applied by `theatre migrate`, and compared when a store is opened.
 //!
 //! A file, once released, is never edited; a change is a new file. The tables that people read are
-//! made behind them, out of the kinds of output.
+//! made behind them, out of the kinds of output. A build works with a schema that a later one has
+//! migrated as long as the schema says so, in its table works_with.
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
@@ -13,7 +14,7 @@ use super::failure::{Attempt, Failure};
 use super::tables;
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -38,12 +39,21 @@ const FILES: [(&str, &str); 9] = [
     ),
     ("pages", include_str!("../migrations/0008_pages.sql")),
     ("tables", include_str!("../migrations/0009_tables.sql")),
+    (
+        "works_with",
+        include_str!("../migrations/0010_works_with.sql"),
+    ),
 ];
+/// Attempts to get the locks that migrations need, 3 s and a wait for the lock apart: some 5 minutes.
+const LOCK_ATTEMPTS: u32 = 60;
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
 /// `theatre` in ASCII: the advisory lock of a process that makes a schema. PostgreSQL's
 /// IF NOT EXISTS alone fails where two make the same one at once.
 pub(super) const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
+
+/// Versions that were applied, with their checksums.
+type Applied = Vec<(i64, Vec<u8>)>;
 
 fn all() -> Vec<Migration> {
     let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
@@ -68,10 +78,37 @@ pub(super) async fn apply(server: &Server, schema: &str) -> Result<Vec<String>> 
 
 async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<String>> {
     check_server(connection)?;
-    // Indexes of large tables take their time.
-    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+    // Indexes of large tables take their time. Locks may not: who waits for one has everybody who
+    // comes after it wait, and with a long reader before it, such as a backup, no state is saved.
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '2s'")
         .execute(&mut *connection)
         .await?;
+    let mut before = None;
+    let mut attempts = 1;
+    loop {
+        match apply_once(connection, schema, &mut before).await {
+            Err(failure) if failure.is_lock_timeout() && attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                tracing::warn!(
+                    schema,
+                    "a table is held by another session, such as a long transaction or a backup; trying again"
+                );
+                for statement in ["ROLLBACK", "SELECT pg_sleep(3)"] {
+                    sqlx::raw_sql(statement).execute(&mut *connection).await?;
+                }
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Applies what is missing, as far as no other session holds what it needs. `before` is what there
+/// was at the first attempt.
+async fn apply_once(
+    connection: &mut PgConnection,
+    schema: &str,
+    before: &mut Option<Applied>,
+) -> Attempt<Vec<String>> {
     let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
         .bind(schema)
         .fetch_one(&mut *connection)
@@ -86,8 +123,13 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
             .execute(&mut *connection)
             .await?;
     }
-    let before = applied(connection, schema).await?;
-    compare_known(&before, schema)?;
+    let now = applied(connection, schema).await?;
+    if is_later(connection, &now, schema).await? {
+        // What a later build has made holds for this one, too.
+        let made = tables::migrate::apply(connection, schema).await?;
+        return Ok(made.into_iter().collect());
+    }
+    let before = before.get_or_insert(now);
     let mut migrator = Migrator::with_migrations(all());
     migrator.dangerous_set_table_name(TABLE);
     migrator
@@ -112,7 +154,9 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
 pub(super) async fn check(connection: &mut PgConnection, schema: &str) -> Attempt<()> {
     check_server(connection)?;
     let applied = applied(connection, schema).await?;
-    compare_known(&applied, schema)?;
+    if is_later(connection, &applied, schema).await? {
+        return Ok(());
+    }
     let (newest, needed) = (applied.len(), FILES.len());
     if newest < needed {
         let state = if applied.is_empty() {
@@ -140,7 +184,7 @@ pub(super) async fn check_all(connection: &mut PgConnection, config: &StoreConfi
 }
 
 /// Versions and checksums; none where nothing was migrated yet.
-async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<(i64, Vec<u8>)>> {
+async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Applied> {
     let sql = format!(
         "SELECT version, checksum FROM \"{schema}\".{TABLE} WHERE success ORDER BY version"
     );
@@ -157,32 +201,61 @@ async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<(i6
     }
 }
 
-/// Refuses versions that this build does not know, or knows otherwise.
-fn compare_known(applied: &[(i64, Vec<u8>)], schema: &str) -> Attempt<()> {
+/// Whether a later build has migrated the schema, with which this one still works. Refuses one with
+/// which it does not, and versions that this build knows otherwise.
+async fn is_later(
+    connection: &mut PgConnection,
+    applied: &[(i64, Vec<u8>)],
+    schema: &str,
+) -> Attempt<bool> {
     let known = all();
+    let (mut newest, mut count) = (0, 0);
     for (version, checksum) in applied {
-        match known.iter().find(|migration| migration.version == *version) {
-            None => {
-                return Err(refused(
-                    schema,
-                    &format!(
-                        "is at version {version}, this build knows {}: run a build at least as new",
-                        known.len()
-                    ),
-                ));
-            }
-            Some(migration) if migration.checksum != *checksum => {
-                return Err(refused(
-                    schema,
-                    &format!(
-                        "was made by another version {version} than this build's: it comes from a build that was never released"
-                    ),
-                ));
-            }
-            Some(_) => {}
+        newest = newest.max(*version);
+        let Some(migration) = known.iter().find(|migration| migration.version == *version) else {
+            continue;
+        };
+        count += 1;
+        if migration.checksum != *checksum {
+            return Err(refused(
+                schema,
+                &format!(
+                    "was made by another version {version} than this build's: it comes from a build that was never released"
+                ),
+            ));
         }
     }
-    Ok(())
+    let own = FILES.len();
+    if newest <= own as i64 {
+        return Ok(false);
+    }
+    // Before it was said which builds work with a schema, none did but those that know it.
+    let needed = match count == own {
+        true => works_with(connection, schema).await?,
+        false => newest,
+    };
+    if needed > own as i64 {
+        return Err(refused(
+            schema,
+            &format!(
+                "is at version {newest} and needs a build that knows {needed}, this one knows {own}: run a build at least as new"
+            ),
+        ));
+    }
+    tracing::warn!(
+        schema,
+        newest,
+        known = own,
+        "a later build has migrated the checkpoint store; this one still works with it"
+    );
+    Ok(true)
+}
+
+/// The version that a build must know to work with a schema.
+async fn works_with(connection: &mut PgConnection, schema: &str) -> Attempt<i64> {
+    let sql = format!("SELECT version::bigint FROM \"{schema}\".works_with");
+    let version = sqlx::query_scalar(AssertSqlSafe(sql));
+    Ok(version.fetch_one(connection).await?)
 }
 
 fn refused(schema: &str, state: &str) -> Failure {

@@ -1,9 +1,12 @@
 //! Being watched: the metric vocabulary, traces, and logging.
 
+pub mod disk;
+pub mod http;
 pub mod logs;
 pub mod names;
 pub mod rule_file;
 mod series;
+pub mod tables;
 pub mod traces;
 
 pub use logs::log_to_stderr;

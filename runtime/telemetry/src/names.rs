@@ -269,6 +269,9 @@ pub fn catalogue() -> Vec<Metric> {
         theatre_actors::metrics::CATALOGUE,
         crate::series::CATALOGUE,
         crate::rule_file::CATALOGUE,
+        crate::disk::CATALOGUE,
+        crate::http::CATALOGUE,
+        crate::tables::CATALOGUE,
     ]
     .concat();
     all.sort_by_key(|metric| metric.name);

@@ -11,6 +11,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use theatre_config::ConfigError;
+use theatre_embedded::data_dir::DataDir;
 use theatre_pipeline::Progress;
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -18,6 +19,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 struct State {
     metrics: PrometheusHandle,
     progress: Arc<Progress>,
+    data: DataDir,
 }
 
 /// A running admin server; stops when dropped.
@@ -46,6 +48,7 @@ pub fn start(
     if_taken: IfTaken,
     metrics: PrometheusHandle,
     progress: Arc<Progress>,
+    data: DataDir,
 ) -> Result<Admin, ConfigError> {
     let refused = |error: std::io::Error| {
         ConfigError(format!(
@@ -55,7 +58,11 @@ pub fn start(
     let listener = bind(listen, if_taken).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let upkeep = metrics.clone();
-    let state = web::Data::new(State { metrics, progress });
+    let state = web::Data::new(State {
+        metrics,
+        progress,
+        data,
+    });
     let (handles, started) = channel();
     let thread = std::thread::Builder::new()
         .name("admin".to_owned())
@@ -130,6 +137,11 @@ async fn keep_up(metrics: PrometheusHandle) {
 async fn render(state: web::Data<State>) -> HttpResponse {
     metrics_process::Collector::default().collect();
     state.progress.show();
+    let data = state.data.clone();
+    // A disk that hangs holds up this answer, and not those to the probes.
+    if let Ok(Ok((free, size))) = web::block(move || data.disk()).await {
+        theatre_telemetry::disk::is(free, size);
+    }
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4")
         .body(state.metrics.render())

@@ -4,6 +4,7 @@
 //! A file for each dependency: its check asks by the adapter's own functions, and a pure function
 //! judges what was seen. [`CHECKS`] lists all of them.
 
+mod certificates;
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "s3", test))]
 mod clocks;
 mod configuration;
@@ -43,6 +44,10 @@ const CHECKS: &[Check<Deployment>] = &[
     Check {
         name: "configuration",
         run: configuration::check,
+    },
+    Check {
+        name: "certificates",
+        run: certificates::check,
     },
     Check {
         name: "data directory",

@@ -65,6 +65,7 @@ fn who_reads_the_tables_reads_nothing_else_and_writes_nothing() -> Result<()> {
         "dead",
         "cursor",
         "tables_made",
+        "works_with",
     ] {
         let refused = execute(
             &url,

@@ -42,6 +42,7 @@ DIVISOR = 20
 
 # Metrics that a healthy deployment does not show, and what shows them.
 ONLY_AFTER_A_FAULT = {
+    "theatre_http_certificate_expiry_timestamp_seconds": "an interface with TLS",
     "theatre_lake_files_lost_total": "an upload that a rule of the bucket has ended",
     "theatre_metric_series_dropped_total": "a metric with more than 4,096 series",
 }
@@ -207,6 +208,9 @@ HELD_BACK = [
     ("TheatreCheckpointStale", "TheatrePublishSlow", {"instance": ""}, True),
     ("TheatreConsumerStalled", "TheatreFreshnessBurnSlow", {"instance": ""}, True),
     ("TheatreConsumerStalled", "TheatreFreshnessBurnFast", {"instance": ""}, False),
+    ("TheatreCheckpointStale", "TheatreBackPressure", {}, True),
+    ("TheatreDiskFull", "TheatreDiskFilling", {}, True),
+    ("TheatreDiskFull", "TheatreDiskFilling", {"instance": "b"}, False),
     ("TheatreFreshnessBurnFast", "TheatreFreshnessBurnSlow", {}, True),
     ("TheatreFreshnessBurnFast", "TheatreFreshnessBurnSlow", {"namespace": "other"}, False),
     ("TheatreWarehouseLoadFailing", "TheatreWarehouseLag", {"instance": "b"}, True),
@@ -350,6 +354,7 @@ class Site:
         self.fleet = None
         self.admin = f"127.0.0.1:{free_port()}"
         self.embedded = f"127.0.0.1:{free_port()}"
+        self.api = f"127.0.0.1:{free_port()}"
         self.log = folder / "theatre.log"
         self.metrics_file = folder / "reconcile.prom"
         self.webhook = Webhook(self.metrics_file)
@@ -389,6 +394,7 @@ class Site:
         # So that the fleet's late records are late within the test.
         (extra / "watch.toml").write_text(
             'allowed_lateness = "10s"\nsilence_after = "15s"\n'
+            f'[api]\nlisten = "{self.api}"\n'
             f'[traces]\nendpoint = "http://127.0.0.1:{self.webhook.port}"\n'
             '[[notify]]\nname = "engineers"\nkind = "webhook"\nsecret_variable = "SECRET"\n'
             f'url = "http://127.0.0.1:{self.webhook.port}/engineers"\n'
@@ -398,6 +404,7 @@ class Site:
         common = ["--data", self.data, "--config", self.config, "--admin", self.admin]
         self.start("theatre", [THEATRE, *common, "run"], log=self.log, env=environment)
         eventually("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
+        assert get(f"http://{self.api}/livez")[0] == 200
         self.start_embedded()
         self.fleet = threading.Thread(target=self.simulate, daemon=True)
         self.fleet.start()
@@ -424,6 +431,10 @@ class Site:
             ticks += 30
             begun = time.monotonic()
             run(THEATRE, *common, *fleet, "--ticks", ticks, check=False)
+            # The page, and a question of who has no token for it.
+            for path in ["/", "/api/v1/fleet"]:
+                with contextlib.suppress(OSError):
+                    get(f"http://{self.api}{path}")
             self.ending.wait(max(0.0, begun + 3 - time.monotonic()))
 
     def watch(self):

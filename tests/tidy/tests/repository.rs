@@ -359,6 +359,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "theatre-schemas",
             "theatre-actors",
+            "theatre-telemetry",
             "theatre-config",
             "theatre-system",
             "theatre-parquet",

@@ -12,6 +12,7 @@ use actix_web::web::{Bytes, Data, block};
 use serde_json::json;
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::Priority;
+use theatre_telemetry::http::Listening;
 use tokio::sync::watch;
 
 use super::event::{Event, EventKind, Said};
@@ -145,8 +146,9 @@ pub(super) struct Listener {
     has_greeted: bool,
     has_ended: bool,
     _of_robots: Option<OfRobots>,
-    /// Counts the connection until it ends.
+    /// Counts the connection until it ends, against the bound and for who watches.
     _permit: Permit,
+    _counted: Listening,
 }
 
 impl Listener {
@@ -173,6 +175,7 @@ impl Listener {
             has_greeted: false,
             has_ended: false,
             _permit: permit,
+            _counted: Listening::begin(),
         }
     }
 

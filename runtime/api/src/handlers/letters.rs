@@ -89,6 +89,7 @@ pub(crate) async fn replay(
             .access
             .note(&entry("dead_letters.replay", json!({"letters": letters})))?;
         let (report, done) = replays.send(&chosen);
+        theatre_telemetry::http::letters_replayed(report.sent);
         let failed = done.as_ref().err().map(ToString::to_string);
         let after = json!({"letters": letters, "counts": report, "failed": failed});
         parts.access.note(&entry("dead_letters.replayed", after))?;

@@ -82,6 +82,7 @@ impl Api {
             IfTaken::Refuse,
             metrics,
             Arc::default(),
+            place.dir.clone(),
         )?;
         let server = api::start(config, params, ports, None)?;
         eprintln!(

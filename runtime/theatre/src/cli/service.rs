@@ -212,6 +212,7 @@ impl Service {
             if_taken,
             metrics,
             pipeline.progress().clone(),
+            dir.clone(),
         )?;
         let hash = config_hash(config)?;
         theatre_telemetry::names::config(&hash);
