@@ -120,7 +120,13 @@ impl Tables {
                     commit.iter().map(|stored| &stored.output).collect();
                 let datasets = self.params.registry.datasets();
                 rows.begin();
-                (kind.spec().table.columns)(&outputs, datasets, &mut rows)?;
+                match kind.spec().table.grouped {
+                    Some(grouped) => {
+                        let counts = (grouped.columns)(&outputs, datasets, &mut rows)?;
+                        rows.grouped(counts);
+                    }
+                    None => (kind.spec().table.columns)(&outputs, datasets, &mut rows)?,
+                }
                 rows.end(commit[0].committed_at);
             }
             tables.push(rows.of(kind));

@@ -5,6 +5,7 @@
 //! own specification ([`ddl`]), and no part of Theatre reads them.
 
 mod ddl;
+mod grouped;
 pub(super) mod migrate;
 mod values;
 
@@ -23,6 +24,7 @@ use theatre_actors::time::LogTime;
 
 use super::failure::{Attempt, Failure};
 use super::{cursors, limited, partitions};
+use grouped::Groups;
 use values::Moment;
 
 /// When a row was committed, beside the columns of its kind.
@@ -40,7 +42,13 @@ impl Tables {
     /// Those of a schema, whose name was checked.
     pub(super) fn of(schema: &str) -> Self {
         let kinds = ALL.iter().map(|spec| spec.kind);
-        let upsert = |kind| (kind, upsert(schema, kind).into());
+        let upsert = |kind| {
+            let sql = match Groups::of(schema, kind) {
+                Some(groups) => groups.insert(),
+                None => upsert(schema, kind),
+            };
+            (kind, sql.into())
+        };
         let expiring = ALL.iter().filter(|spec| spec.expires);
         let delete = |name: &str| {
             let table = format!("\"{schema}\".\"{name}\"");
@@ -52,7 +60,7 @@ impl Tables {
         Self {
             schema: schema.to_owned(),
             upserts: kinds.map(upsert).collect(),
-            deletes: expiring.map(|spec| delete(spec.table.name)).collect(),
+            deletes: expiring.map(|spec| delete(written(spec.kind))).collect(),
         }
     }
 
@@ -92,6 +100,11 @@ impl Tables {
             return Err(Failure::damaged(&"there is no table for a kind of output"));
         };
         let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
+        if let Some(grouped) = rows.kind.spec().table.grouped {
+            query = grouped::bind_groups(query, grouped.shared, rows)?;
+            query.execute(connection).await?;
+            return Ok(());
+        }
         for (_, values) in &rows.columns {
             query = bind(query, values);
         }
@@ -106,11 +119,13 @@ impl Tables {
         connection: &mut PgConnection,
         kind: OutputKind,
     ) -> Attempt<u64> {
-        let sql = format!(
-            "SELECT count(*) FROM \"{}\".\"{}\"",
-            self.schema,
-            kind.spec().table.name
-        );
+        let sql = match Groups::of(&self.schema, kind) {
+            Some(groups) => groups.count(),
+            None => {
+                let (schema, table) = (quoted(&self.schema), quoted(written(kind)));
+                format!("SELECT count(*) FROM {schema}.{table}")
+            }
+        };
         let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
             .fetch_one(connection)
             .await?;
@@ -150,6 +165,12 @@ fn bind<'a>(
         ColumnValues::Float(values) => query.bind(values),
         ColumnValues::Time(values) => query.bind(values::moments(values)),
     }
+}
+
+/// The table that is written for a kind.
+fn written(kind: OutputKind) -> &'static str {
+    let table = &kind.spec().table;
+    table.grouped.map_or(table.name, |grouped| grouped.table)
 }
 
 /// The columns that tell the rows of a kind's table apart, and the one by which a later row takes

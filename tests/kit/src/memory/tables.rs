@@ -22,10 +22,14 @@ impl MemoryTables {
                 identity.map(|name| (*name).to_owned()).collect()
             }
         };
-        for at in 0..rows.committed_at.len() {
-            let cells = rows.columns.iter();
+        let shared = rows.kind.spec().table.grouped.map_or(0, |of| of.shared);
+        for (at, group) in places(rows) {
+            let cells = rows.columns.iter().enumerate();
             let row: Row = cells
-                .map(|(name, of)| (name.clone(), cell(of, at)))
+                .map(|(place, (name, of))| {
+                    let at = if place < shared { group } else { at };
+                    (name.clone(), cell(of, at))
+                })
                 .collect();
             let named = key.iter().map(|name| row[name].clone()).collect();
             let revision = row["revision"].parse().unwrap_or(0);
@@ -44,6 +48,16 @@ impl MemoryTables {
         let of_kind = self.0.iter().filter(|((of, _), _)| *of == kind);
         of_kind.map(|(_, (_, row))| row.clone()).collect()
     }
+}
+
+/// Each row with its group; one that is in none is a group of its own.
+fn places(rows: &TableRows) -> Vec<(usize, usize)> {
+    if rows.kind.spec().table.grouped.is_none() {
+        return (0..rows.committed_at.len()).map(|at| (at, at)).collect();
+    }
+    let groups = rows.groups.iter().enumerate();
+    let groups = groups.flat_map(|(group, rows)| std::iter::repeat_n(group, *rows as usize));
+    groups.enumerate().collect()
 }
 
 fn cell(values: &ColumnValues, at: usize) -> String {
