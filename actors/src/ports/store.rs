@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LakeRegister, LoadBatch,
-    PageStore, RegisteredFile, Result, TableBatch,
+    PageStore, RegisteredFile, Result, RowSelection, TableBatch,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
@@ -501,6 +501,18 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         Ok(0)
     }
 
+    /// Rows of the table of a kind that are meant, as that table holds robots and times.
+    fn meant_rows(&self, _kind: OutputKind, _rows: &RowSelection) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Deletes some rows of the table of a kind that are meant; returns how many there were, none
+    /// once there are no more. It needs no epoch: the consumer that writes the tables does not come
+    /// back to outputs that it has written.
+    fn erase_rows(&self, _kind: OutputKind, _rows: &RowSelection) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Files of a partition in a stage, in order, at most `limit`.
     fn files(
         &self,
@@ -563,4 +575,11 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
 
     /// All registered files.
     fn all_files(&self) -> Result<Vec<RegisteredFile>>;
+
+    /// Those of a dataset, or of a kind's table.
+    fn files_of(&self, dataset: &str) -> Result<Vec<RegisteredFile>> {
+        let mut files = self.all_files()?;
+        files.retain(|file| file.file.dataset == dataset);
+        Ok(files)
+    }
 }

@@ -144,7 +144,7 @@ impl Groups {
     }
 
     /// The number of rows in a group, as an expression.
-    fn length(&self) -> String {
+    pub(super) fn length(&self) -> String {
         let first = self.own().first().map(|column| quoted(&column.name));
         format!("cardinality({})", first.unwrap_or_default())
     }
@@ -262,7 +262,7 @@ impl Groups {
         let shared = listed(self.shared().iter().map(|column| &column.name));
         let own = listed(self.own().iter().map(|column| &column.name));
         format!(
-            "INSERT INTO {} ({shared}, {COMMITTED_AT}, {own}) SELECT {} FROM UNNEST({}) AS came ({}) ON CONFLICT DO NOTHING",
+            "INSERT INTO {} ({shared}, {COMMITTED_AT}, {own}) SELECT {} FROM UNNEST({}) AS came ({}) WHERE came.{FIRST} <= came.{LAST} ON CONFLICT DO NOTHING",
             self.table,
             cells.join(", "),
             arrays.join(", "),

@@ -10,8 +10,8 @@ use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
     Expiry, Export, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister, LoadBatch,
     OutputFilter, PartitionCommit, PartitionStatus, PastLayout, PlaceInLog, ProcessorMove,
-    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, TableBatch, Undelivered,
+    ProcessorSave, RegisteredFile, Repartition, Result, RowSelection, StoredDead, StoredOutput,
+    StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
@@ -753,6 +753,14 @@ impl CheckpointStore for MemoryStore {
 
     fn row_count(&self, kind: OutputKind) -> Result<u64> {
         Ok(self.rows(kind).len() as u64)
+    }
+
+    fn meant_rows(&self, kind: OutputKind, rows: &RowSelection) -> Result<u64> {
+        Ok(lock(&self.tables).meant(kind, rows, false))
+    }
+
+    fn erase_rows(&self, kind: OutputKind, rows: &RowSelection) -> Result<u64> {
+        Ok(lock(&self.tables).meant(kind, rows, true))
     }
 
     fn commit_rows(&self, partition: Partition, epoch: Epoch, batch: &TableBatch) -> Result<()> {

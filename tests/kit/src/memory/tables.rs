@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{ColumnValues, LoadMode, TableRows};
+use theatre_actors::ports::{ColumnValues, LoadMode, RowSelection, TableRows};
 
 /// A row: its columns by name.
 pub type Row = BTreeMap<String, String>;
@@ -41,6 +41,27 @@ impl MemoryTables {
                 }
             }
         }
+    }
+
+    /// Those of a kind that are meant; they go if `are_erased`.
+    pub(super) fn meant(&mut self, kind: OutputKind, rows: &RowSelection, are_erased: bool) -> u64 {
+        let is_meant = |row: &Row| {
+            let of = |column: &Option<String>| row.get(column.as_ref()?);
+            let time = of(&rows.time_column).and_then(|time| time.parse().ok());
+            let robot = of(&rows.robot_column).map(String::as_str);
+            rows.reason(robot, time).is_some()
+        };
+        let before = self.0.len();
+        let of_kind = |(of, _): &(OutputKind, Vec<String>)| *of == kind;
+        let meant = self.0.iter();
+        let meant = meant.filter(|(key, (_, row))| of_kind(key) && is_meant(row));
+        let count = meant.count();
+        if are_erased {
+            self.0
+                .retain(|key, (_, row)| !(of_kind(key) && is_meant(row)));
+            debug_assert_eq!(self.0.len() + count, before);
+        }
+        count as u64
     }
 
     /// All rows of a table.
