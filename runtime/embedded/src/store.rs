@@ -631,14 +631,6 @@ impl CheckpointStore for EmbeddedStore {
         );
         self.query(&sql, [], files::read)
     }
-
-    fn files_of(&self, dataset: &str) -> Result<Vec<RegisteredFile>> {
-        let sql = format!(
-            "SELECT {} FROM lake_file WHERE dataset = ?1 ORDER BY partition, number",
-            files::COLUMNS
-        );
-        self.query(&sql, [dataset], files::read)
-    }
 }
 
 fn layout(connection: &Connection) -> Result<Option<(Vec<String>, u32)>> {

@@ -252,7 +252,7 @@ fn stored(
             after = last.sequence;
             page.retain(|output| output.sequence <= status.last_output);
             written.note(status, &page, |output| {
-                could_be(params, output, &erased[output.kind.spec().table.name])
+                erased[output.kind.spec().table.name].could_be_of(params, output)
             })?;
             for spec in ALL {
                 let of_kind = page.iter().filter(|stored| stored.output.kind == spec.kind);
@@ -275,19 +275,6 @@ fn stored(
         }
     }
     Ok(counts)
-}
-
-/// Whether an output has a row that could have been erased.
-fn could_be(params: &PipelineParams, output: &OutputEvent, erased: &Erased) -> Result<bool> {
-    if erased.erased == 0 {
-        return Ok(false);
-    }
-    let spec = output.kind.spec();
-    let schema = file_schema(&spec.kind.table());
-    let datasets = params.registry.datasets();
-    let rows = record_batch(spec.kind, &schema, &[output], datasets)?;
-    let meaning = Target::of_outputs(spec.kind).meaning(&erased.rows);
-    Ok(meant(&rows, &meaning).contains(&true))
 }
 
 /// What was looked up.
