@@ -31,6 +31,7 @@ use theatre_testkit::memory::log::MemoryLog;
 use theatre_tests::deployment::{Deployment, PATIENCE};
 use theatre_tests::{repository, servers, spawn};
 
+mod erased;
 mod rights;
 
 /// Views that the embedded warehouse has under these names in another form.

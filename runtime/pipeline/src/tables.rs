@@ -154,6 +154,11 @@ impl OutboxConsumer for Tables {
     }
 }
 
+/// Whether outputs of a kind have rows in these tables.
+pub fn is_kept(params: &PipelineParams, kind: OutputKind) -> bool {
+    params.tables != KeptTables::Off && !left_out(params.tables).contains(&kind)
+}
+
 /// The kinds that have no rows.
 fn left_out(kept: KeptTables) -> &'static [OutputKind] {
     match kept {

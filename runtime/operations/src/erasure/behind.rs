@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 
 use arrow_array::Array;
-use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::outputs::OutputEvent;
 use theatre_actors::ports::{PartitionStatus, Result, RowSelection};
 use theatre_actors::position::{Partition, Positions};
-use theatre_config::store::KeptTables;
 use theatre_parquet::file_schema;
 use theatre_parquet::outputs::record_batch;
 use theatre_pipeline::ends::Ends;
 use theatre_pipeline::intake::{Chunk, Entry};
 use theatre_pipeline::outbox::{self, EXPORTER, TABLES};
-use theatre_pipeline::{PipelineParams, recovery};
+use theatre_pipeline::recovery;
+use theatre_pipeline::tables::is_kept;
 
 use super::{Erasing, Target};
 
@@ -116,17 +116,15 @@ fn outputs<'a>(
             };
             let name = target.table.name.as_str();
             add(&mut waiting.lake, name, behind(exported)?);
-            if !is_passed_over(erasing.params, target) {
+            if target
+                .kind
+                .is_some_and(|kind| is_kept(erasing.params, kind))
+            {
                 add(&mut waiting.tables, name, behind(written)?);
             }
         }
     }
     Ok(())
-}
-
-/// Whether the tables' consumer writes no such rows.
-fn is_passed_over(params: &PipelineParams, target: &Target) -> bool {
-    params.tables == KeptTables::WithoutWindows && target.kind == Some(OutputKind::Window)
 }
 
 fn add<'a>(waiting: &mut BTreeMap<&'a str, u64>, table: &'a str, rows: u64) {
