@@ -188,6 +188,21 @@ pub struct OutputTable {
     /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
     /// their names and types.
     pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<()>,
+    /// How the checkpoint store keeps the rows of an output together, where one has many.
+    pub grouped: Option<Grouped>,
+}
+
+/// Rows of an output as one row of a database that has arrays: what they share once, all else as an
+/// array with a place for each row. A row of its own for each costs ten times as much.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouped {
+    /// The table of such rows; the kind's own table is a view of it.
+    pub table: &'static str,
+    /// How many of the columns rows of an output share: the first ones.
+    pub shared: usize,
+    /// Gives the columns to a sink, as the function of the table does, but a value for each output
+    /// in those that are shared; returns the number of rows of each output.
+    pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<Vec<u32>>,
 }
 
 /// What rows of a table are, to those who erase rows of robots, or old ones.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 use theatre_tests::{Ending, ending, reconciled, robots, run, spawn};
 
 const TABLES: [&str; 5] = [
@@ -245,5 +246,82 @@ fn the_demo_brings_a_fleet_to_life_goes_on_with_it_and_loses_nothing() -> Result
             "{before} records were read, then {read}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn the_rules_for_simulated_fleets_announce_what_fails_in_few_alerts() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let shipped = run(data.path(), &["rules", "shipped", "--simulated"])?;
+    let (rules, truth) = (data.path().join("rules.toml"), data.path().join("truth"));
+    std::fs::write(&rules, &shipped.stdout)?;
+    let config = data.path().join("theatre.toml");
+    std::fs::write(
+        &config,
+        "silence_after = \"1d\"\nrules = \"rules.toml\"\n[[windows]]\nname = \"1h\"\nsize = \"1h\"\n",
+    )?;
+    let config = config.to_string_lossy().into_owned();
+    let with_config = |arguments: &[&str]| {
+        run(
+            data.path(),
+            &[&["--config", config.as_str()], arguments].concat(),
+        )
+    };
+    let truth = truth.to_string_lossy().into_owned();
+    with_config(&[
+        "simulate",
+        "--profile",
+        "demo",
+        "--for",
+        "30m",
+        "--truth",
+        &truth,
+    ])?;
+    with_config(&["run", "--until-drained"])?;
+    let history = ["--output", "json", "alerts", "history", "--limit", "0"];
+    let alerts: Vec<Value> = serde_json::from_slice(&with_config(&history)?.stdout)?;
+    let truth = std::fs::read_to_string(truth)?;
+    let lines: Vec<Value> = truth
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let failures: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["what"] == "failure")
+        .collect();
+    let of_robot = |failure: &&&Value| {
+        let begun = alerts.iter().filter(|alert| {
+            alert["robot_id"] == failure["robot_id"] && alert["transition"] == "raised"
+        });
+        // Times are RFC 3339 here, and microseconds there.
+        let failed = failure["event_time"].as_i64().unwrap_or(0);
+        begun
+            .filter_map(|alert| {
+                alert["event_time"]
+                    .as_str()?
+                    .parse::<jiff::Timestamp>()
+                    .ok()
+            })
+            .any(|raised| raised.as_microsecond() < failed)
+    };
+    let announced = failures.iter().filter(of_robot).count();
+    ensure!(
+        failures.len() >= 3 && announced + 1 >= failures.len(),
+        "{announced} of {} failures were announced",
+        failures.len()
+    );
+    let raised = |robot: &str, transition: &str| {
+        alerts.iter().any(|alert| {
+            alert["robot_id"] == robot
+                && alert["rule_id"] == "joint2_current_high"
+                && alert["transition"] == transition
+        })
+    };
+    ensure!(raised("lanternport-1", "raised") && raised("lanternport-1", "cleared"));
+    ensure!(
+        alerts.len() <= 60,
+        "{} alerts in half an hour",
+        alerts.len()
+    );
     Ok(())
 }

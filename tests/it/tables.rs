@@ -31,6 +31,7 @@ use theatre_testkit::memory::log::MemoryLog;
 use theatre_tests::deployment::{Deployment, PATIENCE};
 use theatre_tests::{repository, servers, spawn};
 
+mod erased;
 mod rights;
 
 /// Views that the embedded warehouse has under these names in another form.
@@ -499,8 +500,8 @@ fn tables_of_another_build_are_refused_until_the_command_has_made_them() -> Resu
     Ok(())
 }
 
-#[test]
-fn a_store_of_before_gets_the_rows_that_it_still_has() -> Result<()> {
+/// A store of an earlier version, migrated, with the rows that it still has.
+fn store_of_before() -> Result<(String, StoreConfig, Arc<dyn CheckpointStore>)> {
     let (url, io) = (servers::database()?, IoRuntime::start()?);
     let kept = repository().join("tests/data/stores/postgres-0002.sql");
     execute(&url, &std::fs::read_to_string(kept)?)?;
@@ -514,10 +515,74 @@ fn a_store_of_before_gets_the_rows_that_it_still_has() -> Result<()> {
         let status = store.status(partition)?;
         ensure!(status.cursors.get("tables") == status.last_output);
     }
+    Ok((url, config, store))
+}
+
+#[test]
+fn a_store_of_before_gets_the_rows_that_it_still_has() -> Result<()> {
+    let (url, _, _) = store_of_before()?;
     let rows = |of: &str| count(&url, &format!("SELECT count(*) FROM theatre.{of}"));
     ensure!(rows("maintenance_alerts")? == 2 && rows("procedure_outcomes")? == 2);
     ensure!(rows("procedure_outcomes WHERE procedure_id = 'p-7' AND telemetry_rows = 3600")? == 1);
-    ensure!(rows("robot_windows")? == 0, "they are not asked for");
+    let windows = rows("robot_window_arrays")?;
+    ensure!(windows > 0 && windows == rows("fact WHERE kind = 1")?);
+    Ok(())
+}
+
+#[test]
+fn single_rows_of_windows_of_a_build_of_before_become_groups() -> Result<()> {
+    let (url, config, store) = store_of_before()?;
+    let columns = columns(&url, "robot_windows")?;
+    let before = rows_of(&url, "robot_windows", &columns)?;
+    ensure!(!before.is_empty());
+    ensure!(store.row_count(OutputKind::Window)? == before.len() as u64);
+    execute(
+        &url,
+        "CREATE TABLE theatre.of_before AS SELECT * FROM theatre.robot_windows;
+         DROP VIEW theatre.robot_windows; DROP TABLE theatre.robot_window_arrays;
+         ALTER TABLE theatre.of_before RENAME TO robot_windows;
+         DELETE FROM theatre.tables_made",
+    )?;
+    theatre_postgres::migrate(&url, &config, &IoRuntime::start()?)?;
+    compare(
+        "robot_windows",
+        &rows_of(&url, "robot_windows", &columns)?,
+        &before,
+    )?;
+    ensure!(store.row_count(OutputKind::Window)? == before.len() as u64);
+    // Every moment of the fixture is long past.
+    ensure!(store.expire_rows(LogTime(i64::MAX / 2), 1_000)? > 0);
+    ensure!(rows_of(&url, "robot_windows", &columns)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_check_is_made_anew_only_where_it_says_something_else() -> Result<()> {
+    let (url, config, _) = store_of_before()?;
+    let checks = |of: &str| {
+        let sql = format!(
+            "SELECT jsonb_build_array(conname, oid::bigint, convalidated)::text FROM pg_constraint
+             WHERE connamespace = 'theatre'::regnamespace AND contype = 'c' AND conname LIKE '{of}' ORDER BY conname"
+        );
+        found(&url, &sql)
+    };
+    let (priority, others) = ("maintenance\\_alerts\\_priority\\_check", "procedure%");
+    let (before, others_before) = (checks(priority)?, checks(others)?);
+    ensure!(before.len() == 1 && before[0][2] == true && others_before.len() > 3);
+    execute(
+        &url,
+        "COMMENT ON CONSTRAINT maintenance_alerts_priority_check ON theatre.maintenance_alerts IS 'priority IN (''high'')';
+         DELETE FROM theatre.tables_made",
+    )?;
+    theatre_postgres::migrate(&url, &config, &IoRuntime::start()?)?;
+    let after = checks(priority)?;
+    ensure!(
+        after.len() == 1 && after[0][1] != before[0][1] && after[0][2] == false,
+        "made anew, and its rows are not looked at: {before:?} {after:?}"
+    );
+    ensure!(checks(others)? == others_before, "the others stay");
+    let wrong = "UPDATE theatre.maintenance_alerts SET priority = 'none of these'";
+    ensure!(execute(&url, wrong).is_err(), "what comes is looked at");
     Ok(())
 }
 

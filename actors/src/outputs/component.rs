@@ -41,6 +41,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::Measurements,
         happened: None,
         columns,
+        grouped: None,
     },
 };
 

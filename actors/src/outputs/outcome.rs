@@ -46,6 +46,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::History,
         happened: None,
         columns,
+        grouped: None,
     },
 };
 

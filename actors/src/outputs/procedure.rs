@@ -53,6 +53,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::History,
         happened: None,
         columns,
+        grouped: None,
     },
 };
 

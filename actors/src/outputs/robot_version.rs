@@ -40,6 +40,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::History,
         happened: None,
         columns,
+        grouped: None,
     },
 };
 

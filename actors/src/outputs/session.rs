@@ -40,6 +40,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::Measurements,
         happened: Some("began_at"),
         columns,
+        grouped: None,
     },
 };
 

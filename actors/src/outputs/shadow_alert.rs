@@ -39,6 +39,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::Measurements,
         happened: Some("event_time"),
         columns: alert::columns,
+        grouped: None,
     },
 };
 

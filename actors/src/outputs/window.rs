@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-use theatre_schemas::dataset::Datasets;
+use theatre_schemas::dataset::{Dataset, Datasets};
 use theatre_schemas::records::{SignalAggregates, WindowAggregates};
 
 use super::columns::{ColumnSink, Columns};
 use super::description::Described;
-use super::{Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use super::{Grouped, Holds, OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
 use crate::ports::{Error, LoadMode, Result};
 use crate::window::{SignalAggregate, WindowRow};
 
@@ -87,6 +87,11 @@ pub static SPEC: OutputSpec = OutputSpec {
         holds: Holds::Measurements,
         happened: Some("window_start"),
         columns,
+        grouped: Some(Grouped {
+            table: "robot_window_arrays",
+            shared: 7,
+            columns: grouped_columns,
+        }),
     },
 };
 
@@ -172,11 +177,48 @@ fn record<'a>(output: &'a OutputEvent, datasets: &Datasets) -> Result<Cow<'a, [u
     Ok(Cow::Owned(record.encode()))
 }
 
-/// A row of the table: one signal of a window's revision.
-struct SignalRow<'a> {
+/// A revision of a window.
+struct Revision<'a> {
     robot_id: &'a str,
     subject: WindowSubject<'a>,
-    window: &'a WindowRow,
+    window: WindowRow,
+    dataset: &'a Dataset,
+}
+
+impl<'a> Revision<'a> {
+    fn of(output: &'a OutputEvent, datasets: &'a Datasets) -> Result<Self> {
+        let window =
+            WindowRow::decode(&output.payload).map_err(|error| output.unreadable(error))?;
+        let subject = WindowSubject::of(output);
+        let (_, dataset) = datasets.find(subject.dataset).ok_or_else(|| {
+            Error::Refused(format!(
+                "windows of dataset '{}' cannot be written: it has left the configuration",
+                subject.dataset
+            ))
+        })?;
+        Ok(Self {
+            robot_id: &output.robot_id,
+            subject,
+            window,
+            dataset,
+        })
+    }
+
+    /// Its signals with values.
+    fn signals(&self) -> impl Iterator<Item = SignalRow<'_>> {
+        let aggregates = self.window.signals.iter().zip(&self.dataset.signals);
+        let with_values = aggregates.filter(|(aggregate, _)| aggregate.count > 0);
+        with_values.map(|(aggregate, signal)| SignalRow {
+            revision: self,
+            signal: &signal.name,
+            aggregate,
+        })
+    }
+}
+
+/// A row of the table: one signal of a window's revision.
+struct SignalRow<'a> {
+    revision: &'a Revision<'a>,
     signal: &'a str,
     aggregate: &'a SignalAggregate,
 }
@@ -199,39 +241,59 @@ impl SignalRow<'_> {
 
 /// Straight from the aggregates into columns: windows are most of what is exported.
 fn columns(outputs: &[&OutputEvent], datasets: &Datasets, sink: &mut dyn ColumnSink) -> Result<()> {
-    let read = |output: &&OutputEvent| {
-        WindowRow::decode(&output.payload).map_err(|error| output.unreadable(error))
-    };
-    let windows: Vec<WindowRow> = outputs.iter().map(read).collect::<Result<_>>()?;
-    let mut rows = Vec::new();
-    for (output, window) in outputs.iter().zip(&windows) {
-        let subject = WindowSubject::of(output);
-        let known = datasets.find(subject.dataset).ok_or_else(|| {
-            Error::Refused(format!(
-                "windows of dataset '{}' cannot be written: it has left the configuration",
-                subject.dataset
-            ))
-        })?;
-        let aggregates = window.signals.iter().zip(&known.1.signals);
-        let with_values = aggregates.filter(|(aggregate, _)| aggregate.count > 0);
-        rows.extend(with_values.map(|(aggregate, signal)| SignalRow {
-            robot_id: &output.robot_id,
-            subject,
-            window,
-            signal: &signal.name,
-            aggregate,
-        }));
+    let revisions = revisions(outputs, datasets)?;
+    let rows: Vec<SignalRow<'_>> = revisions.iter().flat_map(Revision::signals).collect();
+    of_revisions(&rows, |row| row.revision, sink);
+    of_signals(&rows, sink);
+    Ok(())
+}
+
+/// The same with one value for each revision in the columns that its signals share.
+fn grouped_columns(
+    outputs: &[&OutputEvent],
+    datasets: &Datasets,
+    sink: &mut dyn ColumnSink,
+) -> Result<Vec<u32>> {
+    let revisions = revisions(outputs, datasets)?;
+    let (mut rows, mut counts) = (Vec::new(), Vec::new());
+    for revision in &revisions {
+        let before = rows.len();
+        rows.extend(revision.signals());
+        counts.push(u32::try_from(rows.len() - before).unwrap_or(u32::MAX));
     }
-    Columns::new(&rows, sink)
-        .text("robot_id", |row| row.robot_id)
-        .text("dataset", |row| row.subject.dataset)
-        .text("window_name", |row| row.subject.window)
-        .time("window_start", |row| Some(row.window.start_us))
-        .int64("window_size_us", |row| row.window.size_us)
-        .int32("revision", |row| {
-            i32::try_from(row.window.revision).unwrap_or(i32::MAX)
+    of_revisions(&revisions, |revision| revision, sink);
+    of_signals(&rows, sink);
+    Ok(counts)
+}
+
+fn revisions<'a>(outputs: &[&'a OutputEvent], datasets: &'a Datasets) -> Result<Vec<Revision<'a>>> {
+    let outputs = outputs.iter();
+    outputs
+        .map(|output| Revision::of(output, datasets))
+        .collect()
+}
+
+/// The columns that all signals of a revision share.
+fn of_revisions<'a, R>(
+    rows: &'a [R],
+    of: impl Fn(&'a R) -> &'a Revision<'a> + Copy,
+    sink: &'a mut dyn ColumnSink,
+) {
+    Columns::new(rows, sink)
+        .text("robot_id", move |row| of(row).robot_id)
+        .text("dataset", move |row| of(row).subject.dataset)
+        .text("window_name", move |row| of(row).subject.window)
+        .time("window_start", move |row| Some(of(row).window.start_us))
+        .int64("window_size_us", move |row| of(row).window.size_us)
+        .int32("revision", move |row| {
+            i32::try_from(of(row).window.revision).unwrap_or(i32::MAX)
         })
-        .int64("window_rows", |row| row.window.rows as i64)
+        .int64("window_rows", move |row| of(row).window.rows as i64);
+}
+
+/// The columns of a signal.
+fn of_signals(rows: &[SignalRow<'_>], sink: &mut dyn ColumnSink) {
+    Columns::new(rows, sink)
         .text("signal", |row| row.signal)
         .int64("value_count", |row| row.aggregate.count as i64)
         .float("value_sum", |row| Some(row.aggregate.sum))
@@ -246,5 +308,4 @@ fn columns(outputs: &[&OutputEvent], datasets: &Datasets, sink: &mut dyn ColumnS
         .float("p50", |row| Some(row.quantile(0.5)))
         .float("p95", |row| Some(row.quantile(0.95)))
         .float("p99", |row| Some(row.quantile(0.99)));
-    Ok(())
 }

@@ -33,8 +33,9 @@ pub trait LakeBytes: Send + Sync {
     /// Length in bytes.
     fn size(&self) -> u64;
 
-    /// The bytes of a range. Fails with `Refused` when it lies outside of the file, and never with
-    /// `Gone`: what is open stays.
+    /// The bytes of a range, of the file that was opened. Fails with `Refused` when it lies outside
+    /// of the file, with `Unavailable` where an adapter finds that the file was replaced meanwhile
+    /// and cannot have the old one any more, and never with `Gone`.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
 }
 

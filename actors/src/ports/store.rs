@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{
     CommitOutcome, DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile,
     LakeRegister, LoadBatch, PageStore, PartitionCommit, PastLayout, RegisteredFile, Repartition,
-    Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
+    Result, RowSelection, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, TableBatch,
+    Undelivered,
 };
 use crate::outputs::OutputKind;
 use crate::position::{Partition, Positions};
@@ -322,6 +323,18 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
         Ok(0)
     }
 
+    /// Rows of the table of a kind that are meant, as that table holds robots and times.
+    fn meant_rows(&self, _kind: OutputKind, _rows: &RowSelection) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Deletes some rows of the table of a kind that are meant; returns how many there were, none
+    /// once there are no more. It needs no epoch: the consumer that writes the tables does not come
+    /// back to outputs that it has written.
+    fn erase_rows(&self, _kind: OutputKind, _rows: &RowSelection) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Files of a partition in a stage, in order, at most `limit`.
     fn files(
         &self,
@@ -384,4 +397,11 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
 
     /// All registered files.
     fn all_files(&self) -> Result<Vec<RegisteredFile>>;
+
+    /// Those of a dataset, or of a kind's table.
+    fn files_of(&self, dataset: &str) -> Result<Vec<RegisteredFile>> {
+        let mut files = self.all_files()?;
+        files.retain(|file| file.file.dataset == dataset);
+        Ok(files)
+    }
 }

@@ -46,6 +46,9 @@ pub struct TableRows {
     pub columns: Vec<(String, ColumnValues)>,
     /// When each row was committed, microseconds UTC.
     pub committed_at: Vec<i64>,
+    /// Of a kind whose rows come in groups ([`crate::outputs::Grouped`]) the rows of each: the
+    /// columns that they share, and the moments, have a value for each group. Otherwise empty.
+    pub groups: Vec<u32>,
 }
 
 /// What a consumer writes into the tables in one transaction.

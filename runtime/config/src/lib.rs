@@ -66,7 +66,8 @@ pub const OUTCOME_TOPIC: &str = outputs::outcome::TOPIC;
 /// columns of fixed width, pseudonyms, names of symbols.
 pub const RECORD_BYTES_MAX: usize = 3 << 20;
 
-const DEFAULT_RULES: &str = include_str!("default_rules.toml");
+/// The shipped rules, which hold where the configuration names no rule file.
+pub const SHIPPED_RULES: &str = include_str!("default_rules.toml");
 
 /// Why a configuration cannot be used; says file, key and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -318,7 +319,7 @@ impl Config {
     pub fn rule_text(&self) -> Result<String, ConfigError> {
         match &self.rules {
             Some(path) => read(path),
-            None => Ok(DEFAULT_RULES.to_owned()),
+            None => Ok(SHIPPED_RULES.to_owned()),
         }
     }
 

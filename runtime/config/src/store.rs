@@ -44,10 +44,10 @@ pub enum StoreAuth {
 pub enum KeptTables {
     /// None; those that are there stay as they are.
     Off,
-    /// All but `robot_windows`, which would have a row for each signal of each window.
-    #[default]
+    /// All but `robot_windows`, the largest of them.
     WithoutWindows,
     /// All of them.
+    #[default]
     All,
 }
 

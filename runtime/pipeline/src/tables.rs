@@ -138,7 +138,13 @@ impl Tables {
                     commit.iter().map(|stored| &stored.output).collect();
                 let datasets = self.params.registry.datasets();
                 rows.begin();
-                (kind.spec().table.columns)(&outputs, datasets, &mut rows)?;
+                match kind.spec().table.grouped {
+                    Some(grouped) => {
+                        let counts = (grouped.columns)(&outputs, datasets, &mut rows)?;
+                        rows.grouped(counts);
+                    }
+                    None => (kind.spec().table.columns)(&outputs, datasets, &mut rows)?,
+                }
                 rows.end(commit[0].committed_at);
             }
             tables.push(rows.of(kind));
@@ -171,6 +177,11 @@ impl OutboxConsumer for Tables {
     fn deliver(&mut self, everything: bool) -> Result<Step> {
         self.step(everything)
     }
+}
+
+/// Whether outputs of a kind have rows in these tables.
+pub fn is_kept(params: &PipelineParams, kind: OutputKind) -> bool {
+    params.tables != KeptTables::Off && !left_out(params.tables).contains(&kind)
 }
 
 /// The kinds that have no rows.

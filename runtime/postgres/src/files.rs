@@ -86,6 +86,19 @@ pub(super) async fn all(connection: &mut PgConnection) -> Attempt<Vec<Registered
     read_all(sqlx::query_as("SELECT number, partition, file, stage, batch, note FROM lake_file ORDER BY partition, number").fetch_all(connection).await?)
 }
 
+pub(super) async fn of_dataset(
+    connection: &mut PgConnection,
+    dataset: &str,
+) -> Attempt<Vec<RegisteredFile>> {
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE dataset = $1 ORDER BY partition, number";
+    read_all(
+        sqlx::query_as(sql)
+            .bind(dataset)
+            .fetch_all(connection)
+            .await?,
+    )
+}
+
 pub(super) async fn mark_completed(
     connection: &mut PgConnection,
     partition: Partition,

@@ -31,7 +31,7 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
     FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    RegisteredFile, Repartition, Result, RowSelection, StoredDead, StoredOutput, StoredProcessor,
     StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::Partition;
@@ -376,6 +376,17 @@ impl CheckpointStore for PostgresStore {
         })
     }
 
+    fn meant_rows(&self, kind: OutputKind, rows: &RowSelection) -> Result<u64> {
+        self.session
+            .read(async |connection| self.tables.meant(connection, kind, rows).await)
+    }
+
+    fn erase_rows(&self, kind: OutputKind, rows: &RowSelection) -> Result<u64> {
+        self.session.write(&self.rows, async |connection| {
+            self.tables.erase(connection, kind, rows).await
+        })
+    }
+
     fn files(
         &self,
         partition: Partition,
@@ -444,5 +455,10 @@ impl CheckpointStore for PostgresStore {
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
         self.session.read(files::all)
+    }
+
+    fn files_of(&self, dataset: &str) -> Result<Vec<RegisteredFile>> {
+        self.session
+            .read(async |connection| files::of_dataset(connection, dataset).await)
     }
 }

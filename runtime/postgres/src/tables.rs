@@ -5,6 +5,7 @@
 //! own specification ([`ddl`]), and no part of Theatre reads them.
 
 mod ddl;
+mod grouped;
 pub(super) mod migrate;
 mod values;
 
@@ -16,17 +17,21 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use theatre_actors::outputs::{ALL, OutputKind};
 use theatre_actors::ports::{
-    ColumnType, ColumnValues, Epoch, Error, LoadMode, TableBatch, TableRows,
+    ColumnType, ColumnValues, Epoch, Error, LoadMode, RowSelection, TableBatch, TableRows,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
 use super::failure::{Attempt, Failure};
 use super::{cursors, limited, partitions};
+use grouped::Groups;
 use values::Moment;
 
 /// When a row was committed, beside the columns of its kind.
 const COMMITTED_AT: &str = "committed_at";
+
+/// Rows that one transaction of an erasure deletes.
+const ERASED_AT_ONCE: usize = 20_000;
 
 /// The statements that write the tables of a schema.
 #[derive(Debug)]
@@ -40,7 +45,13 @@ impl Tables {
     /// Those of a schema, whose name was checked.
     pub(super) fn of(schema: &str) -> Self {
         let kinds = ALL.iter().map(|spec| spec.kind);
-        let upsert = |kind| (kind, upsert(schema, kind).into());
+        let upsert = |kind| {
+            let sql = match Groups::of(schema, kind) {
+                Some(groups) => groups.insert(),
+                None => upsert(schema, kind),
+            };
+            (kind, sql.into())
+        };
         let expiring = ALL.iter().filter(|spec| spec.expires);
         let delete = |name: &str| {
             let table = format!("\"{schema}\".\"{name}\"");
@@ -52,7 +63,7 @@ impl Tables {
         Self {
             schema: schema.to_owned(),
             upserts: kinds.map(upsert).collect(),
-            deletes: expiring.map(|spec| delete(spec.table.name)).collect(),
+            deletes: expiring.map(|spec| delete(written(spec.kind))).collect(),
         }
     }
 
@@ -92,6 +103,11 @@ impl Tables {
             return Err(Failure::damaged(&"there is no table for a kind of output"));
         };
         let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
+        if let Some(grouped) = rows.kind.spec().table.grouped {
+            query = grouped::bind_groups(query, grouped.shared, rows)?;
+            query.execute(connection).await?;
+            return Ok(());
+        }
         for (_, values) in &rows.columns {
             query = bind(query, values);
         }
@@ -106,15 +122,85 @@ impl Tables {
         connection: &mut PgConnection,
         kind: OutputKind,
     ) -> Attempt<u64> {
-        let sql = format!(
-            "SELECT count(*) FROM \"{}\".\"{}\"",
-            self.schema,
-            kind.spec().table.name
-        );
+        let sql = match Groups::of(&self.schema, kind) {
+            Some(groups) => groups.count(),
+            None => {
+                let (schema, table) = (quoted(&self.schema), quoted(written(kind)));
+                format!("SELECT count(*) FROM {schema}.{table}")
+            }
+        };
         let rows: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
             .fetch_one(connection)
             .await?;
         Ok(rows as u64)
+    }
+
+    /// Rows of the table of a kind that are meant.
+    pub(super) async fn meant(
+        &self,
+        connection: &mut PgConnection,
+        kind: OutputKind,
+        rows: &RowSelection,
+    ) -> Attempt<u64> {
+        let Some(meant) = self.meaning(connection, kind, rows).await? else {
+            return Ok(0);
+        };
+        let (length, table) = (&meant.length, &meant.table);
+        let sql = format!(
+            "SELECT coalesce(sum({length}), 0)::bigint FROM {table} WHERE {}",
+            meant.rows
+        );
+        meant.count(connection, &sql).await
+    }
+
+    /// Deletes some of them; returns how many.
+    pub(super) async fn erase(
+        &self,
+        connection: &mut PgConnection,
+        kind: OutputKind,
+        rows: &RowSelection,
+    ) -> Attempt<u64> {
+        let Some(meant) = self.meaning(connection, kind, rows).await? else {
+            return Ok(0);
+        };
+        let (length, table) = (&meant.length, &meant.table);
+        let sql = format!(
+            "WITH erased AS (DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {} LIMIT {ERASED_AT_ONCE})) RETURNING {length} AS rows)
+             SELECT coalesce(sum(rows), 0)::bigint FROM erased",
+            meant.rows
+        );
+        meant.count(connection, &sql).await
+    }
+
+    /// `None` where there is no such table, or none of its rows can be meant.
+    async fn meaning(
+        &self,
+        connection: &mut PgConnection,
+        kind: OutputKind,
+        rows: &RowSelection,
+    ) -> Attempt<Option<Meant>> {
+        let table = format!("{}.{}", quoted(&self.schema), quoted(written(kind)));
+        let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(&table)
+            .fetch_one(connection)
+            .await?;
+        let by_robot = rows.robot_column.as_deref();
+        let by_time = rows
+            .time_column
+            .as_deref()
+            .filter(|_| rows.before.is_some());
+        // Both are given to the statement, whatever it asks for.
+        let mut conditions = vec!["$1::text[] IS NULL AND $2::timestamptz IS NULL".to_owned()];
+        conditions.extend(by_robot.map(|name| format!("{} = ANY ($1)", quoted(name))));
+        conditions.extend(by_time.map(|name| format!("{} < $2", quoted(name))));
+        let length = Groups::of(&self.schema, kind).map(|groups| groups.length());
+        Ok((is_there && !rows.is_empty()).then(|| Meant {
+            table,
+            length: length.unwrap_or_else(|| "1".to_owned()),
+            rows: conditions.join(" OR "),
+            robots: rows.robots.iter().cloned().collect(),
+            before: rows.before.map(Moment),
+        }))
     }
 
     /// Deletes old rows of kinds that expire, at most `limit` of each.
@@ -137,6 +223,28 @@ impl Tables {
     }
 }
 
+/// Rows of a table that are meant, in the words of a statement.
+struct Meant {
+    table: String,
+    /// How many rows a row stands for.
+    length: String,
+    rows: String,
+    robots: Vec<String>,
+    before: Option<Moment>,
+}
+
+impl Meant {
+    async fn count(&self, connection: &mut PgConnection, sql: &str) -> Attempt<u64> {
+        let query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .bind(&self.robots)
+            .bind(self.before)
+            // Planned each time, for the robots and the moment that are meant.
+            .persistent(false);
+        let rows: i64 = query.fetch_one(connection).await?;
+        Ok(rows as u64)
+    }
+}
+
 fn bind<'a>(
     query: Query<'a, Postgres, PgArguments>,
     values: &'a ColumnValues,
@@ -150,6 +258,12 @@ fn bind<'a>(
         ColumnValues::Float(values) => query.bind(values),
         ColumnValues::Time(values) => query.bind(values::moments(values)),
     }
+}
+
+/// The table that is written for a kind.
+fn written(kind: OutputKind) -> &'static str {
+    let table = &kind.spec().table;
+    table.grouped.map_or(table.name, |grouped| grouped.table)
 }
 
 /// The columns that tell the rows of a kind's table apart, and the one by which a later row takes

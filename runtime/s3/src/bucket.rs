@@ -1,5 +1,7 @@
 //! The requests to one bucket. Paths of the lake become keys below its prefix.
 
+use std::ops::Range;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -26,6 +28,17 @@ pub(super) struct Bucket {
     pub checksums: bool,
     /// URL and endpoint, for people.
     pub display_name: String,
+}
+
+/// Some bytes of an object.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// The bytes: those that were asked for, as far as the object reaches.
+    pub bytes: Bytes,
+    /// Length of the whole object.
+    pub file_bytes: u64,
+    /// Tells whether two pieces are of the same object.
+    pub etag: Option<String>,
 }
 
 impl Bucket {
@@ -246,6 +259,47 @@ impl Bucket {
     /// The bytes of a completed file; `None` if it is not there.
     pub(super) async fn read(&self, path: &str) -> Result<Option<Bytes>> {
         self.get(self.key(path)).await
+    }
+
+    /// Bytes of a completed file; `None` if it is not there.
+    pub(super) async fn piece(&self, path: &str, range: Range<u64>) -> Result<Option<Piece>> {
+        const WHAT: &str = "lake, reading a part of a file";
+        let last = range.end.saturating_sub(1);
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .range(format!("bytes={}-{last}", range.start));
+        let answer = match request.send().await.map_err(Fault::from) {
+            Ok(answer) => answer,
+            Err(fault) if fault.is("NoSuchKey") => return Ok(None),
+            // No part of an empty object can be asked for.
+            Err(fault) if fault.status == Some(416) => {
+                let whole = self.read(path).await?;
+                return Ok(whole.map(|bytes| Piece {
+                    file_bytes: bytes.len() as u64,
+                    bytes,
+                    etag: None,
+                }));
+            }
+            Err(fault) => return Err(fault.into_error(WHAT)),
+        };
+        let etag = answer.e_tag.clone();
+        // As in `bytes 0-99/2000`; an answer without it is the whole object.
+        let total = answer.content_range.as_deref();
+        let total = total.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+        let body = answer.body.collect().await;
+        let body = body.map_err(|error| Error::Unavailable {
+            what: WHAT,
+            why: chain(&error),
+        })?;
+        let bytes = body.into_bytes();
+        Ok(Some(Piece {
+            file_bytes: total.unwrap_or(bytes.len() as u64),
+            bytes,
+            etag,
+        }))
     }
 
     /// Whether the lake's part of the bucket can be listed; one page shows it.

@@ -27,6 +27,7 @@ mod connect;
 mod fault;
 mod handle;
 mod inspect;
+mod open;
 mod upload;
 
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use theatre_actors::ports::{
-    Epoch, Error, Lake, LakeEntry, LakeUpload, Result, attempts_of, is_outdated,
+    Epoch, Error, Lake, LakeBytes, LakeEntry, LakeUpload, Result, attempts_of, is_outdated,
 };
 use theatre_actors::position::Partition;
 use tokio::sync::Semaphore;
@@ -223,6 +224,17 @@ impl Lake for S3Lake {
             self.bucket.read(path).await
         }))?;
         read.ok_or_else(|| Error::Gone(format!("lake file '{path}' is not there")))
+    }
+
+    fn open_file(&self, path: &str) -> Result<Box<dyn LakeBytes>> {
+        let opened = self.io.block_on(Box::pin(async {
+            self.check_bucket().await?;
+            open::OpenFile::open(&self.bucket, &self.io, path).await
+        }))?;
+        match opened {
+            Some(file) => Ok(Box::new(file)),
+            None => Err(Error::Gone(format!("lake file '{path}' is not there"))),
+        }
     }
 
     fn location(&self, path: &str) -> Option<String> {

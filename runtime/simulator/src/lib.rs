@@ -27,6 +27,9 @@ use faults::Fate;
 pub use faults::Faults;
 use theatre_config::ConfigError;
 
+/// A rule file for the fleets of this crate, in which wear is announced by few conditions.
+pub const RULES: &str = include_str!("../data/rules.toml");
+
 /// Event time of a tick, microseconds.
 pub const TICK_US: i64 = 100_000;
 /// A procedure slot: so many ticks from one case's start to the next one's.

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 
 use arrow_array::Array;
+use theatre_actors::outputs::OutputEvent;
 use theatre_actors::ports::{PartitionStatus, Result, RowSelection};
 use theatre_actors::position::{Partition, Positions};
 use theatre_parquet::file_schema;
 use theatre_parquet::outputs::record_batch;
 use theatre_pipeline::ends::Ends;
 use theatre_pipeline::intake::{Chunk, Entry};
-use theatre_pipeline::outbox::EXPORTER;
+use theatre_pipeline::outbox::{self, EXPORTER, TABLES};
 use theatre_pipeline::recovery;
+use theatre_pipeline::tables::is_kept;
 
 use super::{Erasing, Target};
 
@@ -21,24 +23,37 @@ const OUTPUTS_AT_ONCE: usize = 256;
 /// Counts such rows, in words, by table.
 pub(super) fn look(erasing: &Erasing<'_>, targets: &[Target]) -> Result<Vec<String>> {
     let (params, ports) = (erasing.params, erasing.ports);
-    let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut waiting = Waiting::default();
     let ends = Ends::now(&*ports.log, &params.topics, params.partitions)?;
     for (partition, end) in ends.iter() {
         let status = ports.store.status(partition)?;
         records(erasing, targets, (partition, &status, end), &mut waiting)?;
         outputs(erasing, targets, (partition, &status), &mut waiting)?;
     }
-    let waiting = waiting.into_iter();
-    Ok(waiting
-        .map(|(table, rows)| format!("{table}: {rows} rows are not in the lake yet"))
-        .collect())
+    let said = |waiting: BTreeMap<&str, u64>, place: &str| -> Vec<String> {
+        let waiting = waiting.into_iter();
+        waiting
+            .map(|(table, rows)| format!("{table}: {rows} rows are not in {place} yet"))
+            .collect()
+    };
+    let mut left = said(waiting.lake, "the lake");
+    left.extend(said(waiting.tables, "the store's table"));
+    Ok(left)
+}
+
+/// Rows that wait, by table.
+#[derive(Default)]
+struct Waiting<'a> {
+    lake: BTreeMap<&'a str, u64>,
+    /// For their table in the store.
+    tables: BTreeMap<&'a str, u64>,
 }
 
 fn records<'a>(
     erasing: &Erasing<'_>,
     targets: &'a [Target],
     (partition, status, end): (Partition, &PartitionStatus, &Positions),
-    waiting: &mut BTreeMap<&'a str, u64>,
+    waiting: &mut Waiting<'a>,
 ) -> Result<()> {
     let (params, log) = (erasing.params, &*erasing.ports.log);
     let mut from = status.lake_positions.clone();
@@ -70,7 +85,7 @@ fn records<'a>(
             let robot = rows.robot_column.is_some().then(|| batch.entity_id(row));
             let time = rows.time_column.is_some().then(|| batch.event_times()[row]);
             if rows.reason(robot, time).is_some() {
-                *waiting.entry(&target.table.name).or_default() += 1;
+                *waiting.lake.entry(&target.table.name).or_default() += 1;
             }
         }
         Ok(())
@@ -82,37 +97,64 @@ fn outputs<'a>(
     erasing: &Erasing<'_>,
     targets: &'a [Target],
     (partition, status): (Partition, &PartitionStatus),
-    waiting: &mut BTreeMap<&'a str, u64>,
+    waiting: &mut Waiting<'a>,
 ) -> Result<()> {
-    let datasets = erasing.params.registry.datasets();
-    let mut after = status.cursors.get(&EXPORTER.name);
+    let (exported, mut written) = (status.cursors.get(&EXPORTER.name), u64::MAX);
+    if outbox::active(erasing.params).any(|consumer| consumer == TABLES) {
+        written = status.cursors.get(&TABLES.name);
+    }
+    let mut after = exported.min(written);
     while after < status.last_output {
         let store = &erasing.ports.store;
         let page = store.outputs_after(partition, after, OUTPUTS_AT_ONCE)?;
         let Some(last) = page.last() else { break };
         after = last.sequence;
         for target in targets {
-            let events = page.iter().map(|stored| &stored.output);
-            let events: Vec<_> = events
-                .filter(|output| Some(output.kind) == target.kind)
-                // What is of a dataset that has left the configuration is not exported.
-                .filter(|output| {
-                    let of = output.dataset();
-                    of.is_none_or(|dataset| datasets.find(dataset).is_some())
-                })
-                .collect();
-            let Some(kind) = target.kind.filter(|_| !events.is_empty()) else {
-                continue;
+            let behind = |position: u64| {
+                let behind = page.iter().filter(move |stored| stored.sequence > position);
+                rows_of(erasing, target, behind.map(|stored| &stored.output))
             };
-            let batch = record_batch(kind, &file_schema(&target.table), &events, datasets)?;
-            let rows = target.rows(erasing.selection);
-            let meant = meant(&batch, &rows).into_iter().filter(|is| *is).count();
-            if meant > 0 {
-                *waiting.entry(&target.table.name).or_default() += meant as u64;
+            let name = target.table.name.as_str();
+            add(&mut waiting.lake, name, behind(exported)?);
+            if target
+                .kind
+                .is_some_and(|kind| is_kept(erasing.params, kind))
+            {
+                add(&mut waiting.tables, name, behind(written)?);
             }
         }
     }
     Ok(())
+}
+
+fn add<'a>(waiting: &mut BTreeMap<&'a str, u64>, table: &'a str, rows: u64) {
+    if rows > 0 {
+        *waiting.entry(table).or_default() += rows;
+    }
+}
+
+/// Rows of these outputs that are meant.
+fn rows_of<'a>(
+    erasing: &Erasing<'_>,
+    target: &Target,
+    outputs: impl Iterator<Item = &'a OutputEvent>,
+) -> Result<u64> {
+    let datasets = erasing.params.registry.datasets();
+    let events: Vec<_> = outputs
+        .filter(|output| Some(output.kind) == target.kind)
+        // What is of a dataset that has left the configuration is not exported.
+        .filter(|output| {
+            let of = output.dataset();
+            of.is_none_or(|dataset| datasets.find(dataset).is_some())
+        })
+        .collect();
+    let Some(kind) = target.kind.filter(|_| !events.is_empty()) else {
+        return Ok(0);
+    };
+    let batch = record_batch(kind, &file_schema(&target.table), &events, datasets)?;
+    let rows = target.rows(erasing.selection);
+    let meant = meant(&batch, &rows).into_iter().filter(|is| *is);
+    Ok(meant.count() as u64)
 }
 
 /// For each row of a batch whether it is meant.

@@ -12,7 +12,8 @@
 //! 3. The warehouse deletes the same rows, in a transaction that no load comes between. It does
 //!    nothing if a load is in its ledger whose files were not looked at in step 1, which is then
 //!    done again.
-//! 4. The store notes what the files are now, and what is erased.
+//! 4. The table for people in the store loses them, where there is one.
+//! 5. The store notes what the files are now, and what is erased.
 //!
 //! What was begun in step 1 is finished by the next erasure, whatever that is asked for: from then on
 //! the register alone says what is to be done. A pipeline may run meanwhile. An owner changes stages
@@ -24,6 +25,7 @@ mod table;
 mod targets;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use theatre_actors::ports::{ErasedBy, Error, RegisteredFile, Result, RowSelection};
@@ -57,6 +59,8 @@ pub struct Line {
     pub rows: u64,
     /// Rows of the warehouse: of revisions it has one.
     pub warehouse_rows: u64,
+    /// Rows of the table for people in the store, where there are such.
+    pub table_rows: u64,
 }
 
 /// What was done, or would be.
@@ -87,6 +91,8 @@ pub struct Erasing<'a> {
     pub selection: &'a Selection,
     /// Only says what would be done.
     pub dry_run: bool,
+    /// Waits so long for loads to be noted before files are looked at again.
+    pub pause: fn(Duration),
 }
 
 impl Erasing<'_> {

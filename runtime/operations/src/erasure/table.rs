@@ -2,17 +2,23 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     ErasedCount, ErasedRows, Error, FileRevision, FileStage, LakeFile, RegisteredFile, Result,
     RowSelection, TableErasure, add_erased,
 };
-use theatre_parquet::erase;
+use theatre_parquet::{erase, fitting};
 
 use super::{Erasing, Line, Target};
 
-/// So often files are looked at again because others were loaded meanwhile.
-const LOOKS_MAX: usize = 5;
+/// So often files are looked at because others were loaded meanwhile.
+const LOOKS_MAX: u32 = 5;
+
+/// The pause before the second look; before each further one it is longer by as much. A loader notes
+/// within it what it has loaded.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Files that one transaction revises: one that is killed in between goes on with the others.
 const REVISED_AT_ONCE: usize = 2_000;
@@ -71,15 +77,20 @@ impl<'a> Work<'a> {
     pub(super) fn run(&mut self) -> Result<()> {
         // What was replaced for an earlier look is known by its number.
         let mut replaced = BTreeMap::new();
-        for _ in 0..LOOKS_MAX {
+        for number in 0..LOOKS_MAX {
+            if number > 0 {
+                (self.erasing.pause)(PAUSE * number);
+                (self.hold)()?;
+            }
             let look = self.look()?;
             self.left = look.left;
             if self.erasing.dry_run {
                 self.count(&look.begun);
+                self.line.table_rows = self.meant_in_table()?;
                 return Ok(());
             }
             if look.begun.is_empty() {
-                return Ok(());
+                return self.erase_in_table();
             }
             let files = self.begin(look.begun)?;
             for file in &files {
@@ -90,6 +101,7 @@ impl<'a> Work<'a> {
             }
             if let Some(rows) = self.erase_in_warehouse(look.loads)? {
                 self.line.warehouse_rows += rows;
+                self.erase_in_table()?;
                 return self.end(files, &replaced);
             }
         }
@@ -101,7 +113,7 @@ impl<'a> Work<'a> {
     }
 
     fn files(&self) -> Result<Vec<RegisteredFile>> {
-        let mut files = self.erasing.ports.store.all_files()?;
+        let mut files = self.erasing.ports.store.files_of(&self.target.table.name)?;
         files.retain(|file| self.target.has(file));
         Ok(files)
     }
@@ -261,6 +273,39 @@ impl<'a> Work<'a> {
             rows: self.rows.clone(),
             loads,
         })
+    }
+
+    /// The rows as the table for people holds them, and the kind that it is of.
+    fn in_table(&self) -> Option<(OutputKind, RowSelection)> {
+        let robots = self.rows.robots.iter();
+        let rows = RowSelection {
+            robots: robots.map(|robot| fitting(robot).into_owned()).collect(),
+            ..self.rows.clone()
+        };
+        Some((self.target.kind?, rows))
+    }
+
+    fn meant_in_table(&self) -> Result<u64> {
+        match self.in_table() {
+            Some((kind, rows)) => self.erasing.ports.store.meant_rows(kind, &rows),
+            None => Ok(0),
+        }
+    }
+
+    /// Deletes the rows of the table for people. Until the register says that all is done, another
+    /// attempt does it again.
+    fn erase_in_table(&mut self) -> Result<()> {
+        let Some((kind, rows)) = self.in_table() else {
+            return Ok(());
+        };
+        loop {
+            (self.hold)()?;
+            let erased = self.erasing.ports.store.erase_rows(kind, &rows)?;
+            self.line.table_rows += erased;
+            if erased == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Has the register say what the files are now.

@@ -216,6 +216,7 @@ impl Site {
             ports: &self.ports,
             selection,
             dry_run: false,
+            pause: |_| (),
         };
         let (mut report, mut left) = (Report::default(), steps);
         let mut hold = || -> Result<()> {
@@ -361,6 +362,7 @@ fn line(table: &str, files: u64, emptied: u64, rows: u64, warehouse_rows: u64) -
         emptied,
         rows,
         warehouse_rows,
+        table_rows: 0,
     }
 }
 
@@ -382,6 +384,7 @@ fn rows_of_a_robot_leave_lake_and_warehouse_and_the_register_counts_them() {
         ports: &site.ports,
         selection: &selection,
         dry_run: true,
+        pause: |_| (),
     };
     let mut would = Report::default();
     dry.run(&mut would, &mut || Ok(()), &mut |_| ()).unwrap();

@@ -3,9 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use theatre_actors::ports::{RegisteredFile, RowSelection};
+use theatre_actors::outputs::OutputEvent;
+use theatre_actors::ports::{RegisteredFile, Result, RowSelection};
 use theatre_actors::position::Partition;
+use theatre_parquet::file_schema;
+use theatre_parquet::outputs::record_batch;
+use theatre_pipeline::PipelineParams;
 use theatre_schemas::batch::Batch;
+
+use crate::erasure::{Target, meant};
 
 /// Rows that were erased, and rows that are missing and could be they.
 #[derive(Debug, Default)]
@@ -26,6 +32,21 @@ impl Erased {
         self.rows.include(all.map(|rows| &rows.by));
         self.erased += file.file.erased_rows() + file.file.erasing_rows();
         self.erasing += file.file.erasing_rows();
+    }
+
+    /// Whether an output of the table has a row that could have been erased.
+    pub(super) fn could_be_of(
+        &self,
+        params: &PipelineParams,
+        output: &OutputEvent,
+    ) -> Result<bool> {
+        if self.erased == 0 {
+            return Ok(false);
+        }
+        let (kind, datasets) = (output.kind, params.registry.datasets());
+        let rows = record_batch(kind, &file_schema(&kind.table()), &[output], datasets)?;
+        let meaning = Target::of_outputs(kind).meaning(&self.rows);
+        Ok(meant(&rows, &meaning).contains(&true))
     }
 }
 

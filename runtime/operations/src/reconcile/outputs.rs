@@ -40,6 +40,8 @@ pub struct OutputLine {
     pub warehouse_rows: u64,
     /// Rows of files that are not loaded yet.
     pub warehouse_pending: u64,
+    /// Rows of the table for people in the store; nothing where those are not kept.
+    pub table_rows: Option<u64>,
 }
 
 /// What completed files hold of a table.
@@ -179,7 +181,7 @@ pub(super) fn judge(
     let mut lines = Vec::new();
     let mut written = Written::default();
     let mut stored = stored(params, ports, (statuses, erasures), &lake, &mut written)?;
-    written.judge(params, ports, statuses, found)?;
+    let tables = written.judge(params, ports, statuses, found)?;
     for spec in ALL {
         let rows = lake.remove(spec.table.name).unwrap_or_default();
         let count = stored.remove(spec.table.name).unwrap_or_default();
@@ -207,6 +209,7 @@ pub(super) fn judge(
             erased: erased.erased,
             warehouse_rows,
             warehouse_pending: if params.warehouse { rows.unloaded } else { 0 },
+            table_rows: tables.get(spec.table.name).copied(),
         });
     }
     Ok(lines)
@@ -248,7 +251,9 @@ fn stored(
             let Some(last) = page.last() else { break };
             after = last.sequence;
             page.retain(|output| output.sequence <= status.last_output);
-            written.note(status, &page);
+            written.note(status, &page, |output| {
+                erased[output.kind.spec().table.name].could_be_of(params, output)
+            })?;
             for spec in ALL {
                 let of_kind = page.iter().filter(|stored| stored.output.kind == spec.kind);
                 let (done, waiting): (Vec<&StoredOutput>, Vec<&StoredOutput>) =

@@ -18,6 +18,7 @@ const SUBSTITUTE: &str = "u001a";
 pub(super) struct Rows {
     columns: Vec<(String, ColumnValues)>,
     committed_at: Vec<i64>,
+    groups: Vec<u32>,
     /// The column that comes next.
     at: usize,
 }
@@ -34,11 +35,17 @@ impl Rows {
         self.committed_at.resize(rows, committed_at.0);
     }
 
+    /// What came last are groups of so many rows.
+    pub(super) fn grouped(&mut self, rows: Vec<u32>) {
+        self.groups.extend(rows);
+    }
+
     pub(super) fn of(self, kind: OutputKind) -> TableRows {
         TableRows {
             kind,
             columns: self.columns,
             committed_at: self.committed_at,
+            groups: self.groups,
         }
     }
 

@@ -11,10 +11,11 @@ use theatre_actors::ports::ColumnType;
 use theatre_star::dialect::Dialect;
 use theatre_star::{PEOPLE, View};
 
+use super::grouped::Groups;
 use super::{COMMITTED_AT, key, listed, quoted};
 
 /// What [`COMMITTED_AT`] is.
-const COMMITTED_AT_MEANING: &str =
+pub(super) const COMMITTED_AT_MEANING: &str =
     "When Theatre committed this revision, UTC: what has changed since a moment is found by it.";
 
 /// What must hold beside what the columns' types and enumerations say: table, name, condition.
@@ -41,12 +42,12 @@ const CHECKS: [(&str, &str, &str); 12] = [
     ("components", "value_count", "value_count >= 0"),
     ("components", "installation", "installation >= 0"),
     ("robot_sessions", "row_count", "row_count >= 0"),
+    ("robot_window_arrays", "window_rows", "window_rows >= 0"),
     (
-        "robot_windows",
-        "value_count",
-        "value_count > 0 AND window_rows >= 0",
+        "robot_window_arrays",
+        "window_size_us",
+        "window_size_us > 0",
     ),
-    ("robot_windows", "window_size_us", "window_size_us > 0"),
 ];
 
 /// Indexes beside those of the keys: table, and columns as they stand in the statement. Of texts
@@ -94,10 +95,11 @@ pub(super) fn sql_type(column_type: ColumnType) -> String {
 
 /// All statements, in order.
 pub(super) fn statements(schema: &str) -> Vec<String> {
-    let mut statements: Vec<String> = ALL
-        .iter()
-        .flat_map(|spec| table(schema, spec.kind))
-        .collect();
+    let of_kind = |kind| match Groups::of(schema, kind) {
+        Some(groups) => groups.statements(),
+        None => table(schema, kind),
+    };
+    let mut statements: Vec<String> = ALL.iter().flat_map(|spec| of_kind(spec.kind)).collect();
     statements.extend(indexes(schema));
     statements.extend(PEOPLE.iter().flat_map(|view| for_people(schema, view)));
     statements
@@ -108,9 +110,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     tables().chain(PEOPLE.iter().map(|view| view.name))
 }
 
-/// The names of all tables.
-pub(super) fn tables() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|spec| spec.table.name)
+/// The names of the kinds' tables, and of those that a kind's table is a view of.
+fn tables() -> impl Iterator<Item = &'static str> {
+    let grouped = ALL.iter().filter_map(|spec| spec.table.grouped);
+    let names = ALL.iter().map(|spec| spec.table.name);
+    names.chain(grouped.map(|grouped| grouped.table))
 }
 
 fn table(schema: &str, kind: OutputKind) -> Vec<String> {
@@ -137,11 +141,8 @@ fn table(schema: &str, kind: OutputKind) -> Vec<String> {
             typed(column, &key)
         )
     }));
-    for (check, condition) in checks(name, &described) {
-        let constraint = quoted(&format!("{name}_{check}_check"));
-        statements.push(format!(
-            "ALTER TABLE {place} DROP CONSTRAINT IF EXISTS {constraint}, ADD CONSTRAINT {constraint} CHECK ({condition})"
-        ));
+    for (named, condition) in checks(name, &described) {
+        statements.push(check(&place, name, &named, &condition));
     }
     if kind.spec().expires {
         // Rows come in the order of their commits: their blocks tell how old they are.
@@ -164,8 +165,36 @@ fn table(schema: &str, kind: OutputKind) -> Vec<String> {
     statements
 }
 
+/// Adds a check where there is none of this condition, which the constraint's comment says: the
+/// server gives conditions back in words of its own. Rows that are there already are not looked at,
+/// for that would hold writers up as long as a table is large.
+pub(super) fn check(place: &str, table: &str, name: &str, condition: &str) -> String {
+    let constraint = format!("{table}_{name}_check");
+    let (named, quoted, condition_said) = (
+        literal(&constraint),
+        quoted(&constraint),
+        literal(condition),
+    );
+    format!(
+        "DO $checking$ DECLARE without_rows boolean; BEGIN
+            IF NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = {}::regclass AND conname = {named}
+                    AND obj_description(oid, 'pg_constraint') = {condition_said}) THEN
+                SELECT NOT EXISTS (SELECT 1 FROM {place}) INTO without_rows;
+                ALTER TABLE {place} DROP CONSTRAINT IF EXISTS {quoted};
+                IF without_rows THEN
+                    ALTER TABLE {place} ADD CONSTRAINT {quoted} CHECK ({condition});
+                ELSE
+                    ALTER TABLE {place} ADD CONSTRAINT {quoted} CHECK ({condition}) NOT VALID;
+                END IF;
+                COMMENT ON CONSTRAINT {quoted} ON {place} IS {condition_said};
+            END IF;
+        END $checking$",
+        literal(place)
+    )
+}
+
 /// What a row of the table is.
-fn rows(kind: OutputKind, described: &TableDescription) -> String {
+pub(super) fn rows(kind: OutputKind, described: &TableDescription) -> String {
     let (_, revision) = key(kind);
     let kept = match (kind.spec().table.keeps_every_row, revision) {
         (false, Some(_)) => " A row is the highest revision.",
@@ -176,16 +205,11 @@ fn rows(kind: OutputKind, described: &TableDescription) -> String {
     } else {
         ""
     };
-    let windows = if kind == OutputKind::Window {
-        " Kept with [store] tables = \"all\" only."
-    } else {
-        ""
-    };
-    format!("{}{kept}{expires}{windows}", described.rows)
+    format!("{}{kept}{expires}", described.rows)
 }
 
 /// Ids are compared byte by byte, as the store compares them.
-fn typed(column: &ColumnDescription, key: &[String]) -> String {
+pub(super) fn typed(column: &ColumnDescription, key: &[String]) -> String {
     let sql_type = sql_type(column.column_type);
     if column.is_nested {
         return "jsonb".to_owned();
@@ -198,7 +222,7 @@ fn typed(column: &ColumnDescription, key: &[String]) -> String {
 }
 
 /// Names and conditions of the checks of a table.
-fn checks(table: &str, described: &TableDescription) -> Vec<(String, String)> {
+pub(super) fn checks(table: &str, described: &TableDescription) -> Vec<(String, String)> {
     let mut checks = Vec::new();
     for column in &described.columns {
         let name = quoted(&column.name);
@@ -274,11 +298,11 @@ fn known(view: &View) -> String {
     rows.join(", ")
 }
 
-fn comment(what: &str, place: &str, said: &str) -> String {
+pub(super) fn comment(what: &str, place: &str, said: &str) -> String {
     format!("COMMENT ON {what} {place} IS {}", literal(said))
 }
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -302,13 +326,10 @@ mod tests {
             }
         }
         for (table, name, _) in CHECKS {
-            assert!(
-                ALL.iter().any(|spec| spec.table.name == table),
-                "{table} {name}"
-            );
+            assert!(tables().any(|known| known == table), "{table} {name}");
         }
-        let names: BTreeSet<_> = names().collect();
-        assert_eq!(names.len(), ALL.len() + PEOPLE.len(), "all names differ");
+        let distinct: BTreeSet<_> = names().collect();
+        assert_eq!(distinct.len(), names().count(), "all names differ");
     }
 
     #[test]

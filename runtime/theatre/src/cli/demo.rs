@@ -1,5 +1,6 @@
 //! `theatre demo`: the fleet of the simulator's profile `demo` on the pipeline, in real time.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -45,6 +46,16 @@ pub(super) struct Demo {
     faults: Faults,
 }
 
+/// The rules of the demo, in a file of the data directory that a person may edit meanwhile.
+fn rule_file(common: &Common) -> Result<PathBuf, Failure> {
+    let path = common.data.join("rules.toml");
+    if !path.exists() {
+        std::fs::create_dir_all(&common.data)?;
+        std::fs::write(&path, theatre_simulator::RULES)?;
+    }
+    Ok(path)
+}
+
 impl Demo {
     /// Where the demo runs: with `--servers` on local servers, which are brought up first.
     #[cfg(feature = "tools")]
@@ -69,12 +80,16 @@ impl Demo {
 
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let common = &self.environment(common)?;
+        let mut configured = service::config(common)?;
+        if configured.rules.is_none() {
+            configured.rules = Some(rule_file(common)?.into());
+        }
         let config = Config {
             save_interval: Micros(2_000_000),
             lake_roll_age: Micros(10_000_000),
             export_age: Micros(5_000_000),
             reorder_bound: Micros(2_000_000),
-            ..service::config(common)?
+            ..configured
         };
         let mut service = Service::start_visibly(common, &config)?;
         serving::serve(&mut service, common, Some(Role::Viewer))?;

@@ -151,10 +151,13 @@ fn print_outputs(report: &Report) -> Result<(), Failure> {
             json!(line.lake_pending),
             json!(line.warehouse_rows),
             json!(line.warehouse_pending),
+            json!(line.table_rows),
         ]
     };
-    let any =
-        |line: &&OutputLine| line.erased + line.stored + line.lake_rows + line.lake_pending > 0;
+    let any = |line: &&OutputLine| {
+        let seen = line.erased + line.stored + line.lake_rows + line.lake_pending;
+        seen + line.table_rows.unwrap_or(0) > 0
+    };
     let lines: Vec<_> = report.outputs.iter().filter(any).map(cells).collect();
     if lines.is_empty() {
         return Ok(());
@@ -171,6 +174,7 @@ fn print_outputs(report: &Report) -> Result<(), Failure> {
             "lake_pending",
             "warehouse",
             "warehouse_pending",
+            "table",
         ],
         &lines,
     )

@@ -79,6 +79,15 @@ pub(super) enum Rules {
         #[command(flatten)]
         because: changing::Because,
     },
+    /// The rules that Theatre ships, as a rule file to begin one's own with.
+    #[command(
+        after_help = "Examples: theatre rules shipped > rules.toml\n          theatre rules shipped --simulated > rules.toml   (for what `theatre simulate` writes)"
+    )]
+    Shipped {
+        /// Those for simulated fleets: few conditions, which announce what is about to fail.
+        #[arg(long)]
+        simulated: bool,
+    },
     /// What a rule file would change of the rules that hold.
     #[command(after_help = "Example: theatre rules diff rules.toml")]
     Diff {
@@ -131,6 +140,11 @@ impl Rules {
             Self::Disable(which) => changing::turn(common, ChangeKind::Disable, which),
             Self::Approve { change, who } => changing::approve(common, &change, &who),
             Self::Reject { change, because } => changing::reject(common, &change, because),
+            Self::Shipped { simulated } => crate::cli::output::write(if simulated {
+                theatre_simulator::RULES
+            } else {
+                theatre_config::SHIPPED_RULES
+            }),
             Self::Diff { file } => standing::diff(common, &file),
             Self::History { rule: None } => standing::history(common),
             Self::History { rule: Some(rule) } => standing::versions(common, &rule),

@@ -28,6 +28,25 @@ pub fn lake_completes_once(lake: &dyn Lake) -> Result<()> {
             && matches!(lake.open_file("d/x/0"), Err(Error::Gone(_))),
         "bytes that are not there are not made up"
     );
+    // One that is large enough for a reader to fetch parts of it.
+    let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let upload = put("d/z/1.parquet", "p0-e1-2", &large)?;
+    lake.complete("d/z/1.parquet", &upload)?;
+    let opened = lake.open_file("d/z/1.parquet")?;
+    let size = large.len();
+    ensure!(opened.size() == size as u64);
+    for range in [
+        0..4,
+        65_000..66_000,
+        500_000..500_001,
+        size - 66_000..size - 65_000,
+        size - 8..size,
+        0..size,
+        7..7,
+    ] {
+        let read = opened.read(range.start as u64..range.end as u64)?;
+        ensure!(read[..] == large[range.clone()], "bytes {range:?}");
+    }
     let again = put("d/x/1.parquet", "p0-e2-1", b"two")?;
     lake.complete("d/x/1.parquet", &again)?;
     ensure!(

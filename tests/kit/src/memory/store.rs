@@ -7,8 +7,8 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileRevision,
     FileStage, LakeCut, LakeRegister, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus,
-    PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, TableBatch, Undelivered,
+    PastLayout, RegisteredFile, Repartition, Result, RowSelection, StoredDead, StoredOutput,
+    StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -384,6 +384,14 @@ impl CheckpointStore for MemoryStore {
 
     fn row_count(&self, kind: OutputKind) -> Result<u64> {
         Ok(self.rows(kind).len() as u64)
+    }
+
+    fn meant_rows(&self, kind: OutputKind, rows: &RowSelection) -> Result<u64> {
+        Ok(lock(&self.tables).meant(kind, rows, false))
+    }
+
+    fn erase_rows(&self, kind: OutputKind, rows: &RowSelection) -> Result<u64> {
+        Ok(lock(&self.tables).meant(kind, rows, true))
     }
 
     fn commit_rows(&self, partition: Partition, epoch: Epoch, batch: &TableBatch) -> Result<()> {

@@ -43,7 +43,7 @@ pub(in crate::cli) struct FleetBench {
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     window_topic: Switch,
     /// Which tables for people a store on PostgreSQL keeps: off, without_windows or all.
-    #[arg(long, default_value = "without_windows", value_parser = kept_tables)]
+    #[arg(long, default_value = "all", value_parser = kept_tables)]
     tables: KeptTables,
     /// Which input topics are read.
     #[arg(long, value_enum, default_value_t = Inputs::All)]

@@ -20,7 +20,7 @@ use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure, Output};
 
 /// What an erasure does not reach, in words.
-const NOT_REACHED: &str = "not reached: the event log and its topics (their own retention), the store's states, outputs and tables, dead letters (theatre dlq purge), \
+const NOT_REACHED: &str = "not reached: the event log and its topics (their own retention), the store's states and outputs, dead letters (theatre dlq purge), \
 backups, and earlier versions of objects in a bucket that keeps them";
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
@@ -76,6 +76,7 @@ impl Erase {
             ports: &looking,
             selection: &selection,
             dry_run: true,
+            pause: std::thread::sleep,
         };
         asked.targets().map_err(unusable)?;
         if self.dry_run || !self.yes {
@@ -134,6 +135,7 @@ impl Erase {
             ports: &ports,
             selection,
             dry_run: false,
+            pause: std::thread::sleep,
         };
         let mut report = Report::default();
         let done = erasing.run(&mut report, &mut || stop.hold(&mut lease), &mut |line| {
@@ -227,12 +229,20 @@ fn print_table(report: &Report) -> Result<(), Failure> {
             json!(line.files),
             json!(line.emptied),
             json!(line.warehouse_rows),
+            json!(line.table_rows),
         ]
     };
     let lines: Vec<_> = report.lines.iter().map(cells).collect();
     rows(
         Output::Table,
-        &["dataset", "rows", "files", "emptied", "warehouse_rows"],
+        &[
+            "dataset",
+            "rows",
+            "files",
+            "emptied",
+            "warehouse_rows",
+            "table_rows",
+        ],
         &lines,
     )
 }
