@@ -7,13 +7,15 @@ use std::sync::Arc;
 use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::SchemaSource;
 use theatre_actors::processor::{EntityConfig, ProcessorConfig, SessionConfig};
-use theatre_actors::rules::{RuleSet, RuleSpec};
+use theatre_actors::rules::RuleSet;
 use theatre_actors::time::{Clock, TimePolicy};
 use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::check::Faults;
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
 use theatre_config::store::KeptTables;
-use theatre_config::{Config, ConfigError, INPUT_TOPICS, SessionWindow, WindowConfig};
+use theatre_config::{
+    Config, ConfigError, INPUT_TOPICS, RuleText, SessionWindow, WindowConfig,
+};
 use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
 use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
@@ -161,15 +163,20 @@ fn processor(
     windows: WindowPlan,
     faults: &mut Faults,
 ) -> Option<ProcessorConfig> {
-    let specs = faults.take(config.rule_specs());
-    let compiled = |specs: &[RuleSpec]| {
-        RuleSet::compile(specs, registry.datasets()).map_err(|error| named("rules", &error))
+    let text = faults.take(config.rule_text())?;
+    let text = RuleText {
+        path: config.rule_source(),
+        text: &text,
     };
-    for spec in specs.iter().flatten() {
-        let alone = RuleSet::check(spec, registry.datasets());
-        faults.take(alone.map_err(|error| named("rules", &error)));
-    }
-    let rules = faults.take(compiled(&specs?))?;
+    let specs = match text.whole(registry.datasets(), Some(&windows)) {
+        Ok(specs) => specs,
+        Err(all) => {
+            all.iter().for_each(|fault| faults.add(fault));
+            return None;
+        }
+    };
+    let compiled = RuleSet::compile(&specs, registry.datasets());
+    let rules = faults.take(compiled.map_err(|error| named("rules", &error)))?;
     let time = TimePolicy {
         reorder_bound_us: config.reorder_bound.0,
         allowed_lateness_us: config.allowed_lateness.0,
