@@ -1,10 +1,13 @@
 //! The rules of a deployment: those of its configuration, and what changes have made of them.
 
+use std::collections::BTreeSet;
+
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
 use super::change::{Approvals, is_known};
 use super::known::{KnownRules, RefusedRule};
+use super::remembered::RECORDS_MAX;
 use super::{ChangeKind, RuleChange, Said};
 use crate::position::{Positions, TopicIndex};
 use crate::rules::RuleSpec;
@@ -144,6 +147,29 @@ impl StandingRules {
         if let Ok(change) = RuleChange::read(batch, row) {
             self.meet(change);
         }
+    }
+
+    /// Whether there were more changes than a partition remembers, so that some may be forgotten.
+    pub fn may_have_forgotten(&self) -> bool {
+        self.changes.len() >= RECORDS_MAX
+    }
+
+    /// Puts changes that the partition has forgotten back among the others, for who looks at what
+    /// was: `recorded` are those that it has read, in the order of its topic. Which rules hold is as
+    /// before.
+    pub fn recall(&mut self, recorded: &[Batch]) {
+        let read = recorded.iter().filter_map(|batch| RuleChange::read(batch, 0).ok());
+        let mut all: Vec<RuleChange> = Vec::new();
+        let mut ids = BTreeSet::new();
+        for change in read {
+            if ids.insert(change.change_id.clone()) {
+                all.push(change);
+            }
+        }
+        // The topic may have lost what the partition remembers.
+        let mut lost = std::mem::take(&mut self.changes);
+        lost.retain(|change| !ids.contains(&change.change_id));
+        self.changes = lost.into_iter().chain(all).collect();
     }
 
     /// Takes a change as a partition takes it; one that it refuses changes nothing.
