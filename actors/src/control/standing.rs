@@ -158,7 +158,9 @@ impl StandingRules {
     /// was: `recorded` are those that it has read, in the order of its topic. Which rules hold is as
     /// before.
     pub fn recall(&mut self, recorded: &[Batch]) {
-        let read = recorded.iter().filter_map(|batch| RuleChange::read(batch, 0).ok());
+        let read = recorded
+            .iter()
+            .filter_map(|batch| RuleChange::read(batch, 0).ok());
         let mut all: Vec<RuleChange> = Vec::new();
         let mut ids = BTreeSet::new();
         for change in read {

@@ -85,7 +85,12 @@ impl RuleSpec {
             return None;
         };
         let states = cohort.normal.iter().filter_map(|of| of.state.as_deref());
-        names_of("normal.state", states.collect(), cohort.by.as_deref()?, watched)
+        names_of(
+            "normal.state",
+            states.collect(),
+            cohort.by.as_deref()?,
+            watched,
+        )
     }
 
     /// What is looked up among the names that were told.

@@ -196,10 +196,7 @@ mod tests {
             ("hours", "did you mean operating_hours?"),
             ("service", "did you mean days_since_service?"),
             ("cases_so_far", "did you mean cases?"),
-            (
-                "se",
-                "there are operating_hours, cases, days_since_service",
-            ),
+            ("se", "there are operating_hours, cases, days_since_service"),
             (
                 "lives",
                 "there are operating_hours, cases, days_since_service",

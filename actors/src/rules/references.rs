@@ -54,7 +54,10 @@ pub(super) fn faults(rules: &[&RuleSpec]) -> Vec<(usize, RuleError)> {
             };
             way.push((at, next + 1));
             if let Some(begins) = way.iter().position(|(on_way, _)| on_way.id == id) {
-                let circle = way.iter().skip(begins).map(|(on_way, _)| on_way.id.as_str());
+                let circle = way
+                    .iter()
+                    .skip(begins)
+                    .map(|(on_way, _)| on_way.id.as_str());
                 let circle: Vec<&str> = circle.chain([id]).collect();
                 let circle = circle.join(" -> ");
                 let why = format!("rules follow each other in a circle: {circle}");

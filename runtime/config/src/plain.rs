@@ -9,7 +9,10 @@ const KNOWN: [&str; 3] = [", expected one of ", ", expected ", ", available keys
 const WORDS: [(&str, &str); 5] = [
     ("expected f64", "expected a number"),
     ("expected i32", "expected a whole number"),
-    ("expected a sequence", "expected a list, such as [\"a\", \"b\"]"),
+    (
+        "expected a sequence",
+        "expected a list, such as [\"a\", \"b\"]",
+    ),
     (
         "wanted exactly 1 element, more than 1 element",
         "there may be one here only, and there are more: a rule has one kind, so write a rule for each",
@@ -38,7 +41,11 @@ pub(super) fn in_plain_words(said: &str) -> String {
 
 /// The name that a line says is not known, and those that are.
 fn unknown(line: &str) -> Option<(String, Vec<String>)> {
-    let begins = ["unknown field ", "unknown variant ", "unexpected keys in table: "];
+    let begins = [
+        "unknown field ",
+        "unknown variant ",
+        "unexpected keys in table: ",
+    ];
     let rest = begins.iter().find_map(|begin| line.strip_prefix(begin))?;
     let (name, known) = KNOWN.iter().find_map(|between| rest.split_once(between))?;
     let bare = |text: &str| text.trim().trim_matches('`').to_owned();
@@ -64,7 +71,10 @@ mod tests {
                 "unknown variant `Hgih`, expected one of `high`, `medium`, `low`",
                 "; did you mean high?",
             ),
-            ("unknown field `rules`, expected `rule`", "; did you mean rule?"),
+            (
+                "unknown field `rules`, expected `rule`",
+                "; did you mean rule?",
+            ),
             (
                 "unknown variant `arival`, expected `event_time` or `arrival`",
                 "; did you mean arrival?",
@@ -73,9 +83,15 @@ mod tests {
                 "at line 3\nunexpected keys in table: raise_abov, x, available keys: signal, raise_above",
                 "; did you mean raise_above?",
             ),
-            ("unknown field `zzzz`, expected one of `id`, `latch`", "`latch`"),
+            (
+                "unknown field `zzzz`, expected one of `id`, `latch`",
+                "`latch`",
+            ),
             ("missing field `id`", "missing field `id`"),
-            ("invalid type: string \"5\", expected f64", "expected a number"),
+            (
+                "invalid type: string \"5\", expected f64",
+                "expected a number",
+            ),
         ] {
             let plain = in_plain_words(said);
             assert!(plain.ends_with(expected), "{plain}");

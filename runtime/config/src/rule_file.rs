@@ -55,7 +55,8 @@ impl RuleText<'_> {
         let Written { rules, mut faults } = Written::read(self.path, self.text);
         for (at, (line, rule)) in rules.iter().enumerate() {
             let mut before = rules[..at].iter();
-            let first = before.find(|(_, other)| (&other.id, other.shadow) == (&rule.id, rule.shadow));
+            let first =
+                before.find(|(_, other)| (&other.id, other.shadow) == (&rule.id, rule.shadow));
             let alone = RuleSet::check(rule, datasets);
             let found = alone.and_then(|()| match windows {
                 Some(windows) => RuleSet::check_window(rule, windows),
@@ -149,7 +150,9 @@ impl Written {
             let part = all.get(start - 1..end - 1).unwrap_or_default().concat();
             let placed = "\n".repeat(start - 1) + &part;
             match parse::<RuleFile>(path, &placed) {
-                Ok(file) => parts.rules.extend(file.rules.into_iter().map(|rule| (start, rule))),
+                Ok(file) => parts
+                    .rules
+                    .extend(file.rules.into_iter().map(|rule| (start, rule))),
                 Err(error) => parts.faults.push(error.to_string()),
             }
         }
@@ -209,7 +212,10 @@ mod tests {
                     rule("a", "kind = { treshold = { signal = \"x\" } }"),
                     rule("b", "kind = { boolean = { signal = \"tool_activ\" } }"),
                     rule("c", &format!("latched = true\n{GOOD}")),
-                    rule("d", "kind = { threshold = { signal = \"x\", raise_abov = 1.0 } }"),
+                    rule(
+                        "d",
+                        "kind = { threshold = { signal = \"x\", raise_abov = 1.0 } }",
+                    ),
                 ],
                 vec![
                     ("line 4", "did you mean threshold?"),
@@ -247,7 +253,10 @@ mod tests {
                 ],
             ),
             (
-                vec![rule("a", "max_gap = 3\nkind = { boolean = { signal = \"x\" } }")],
+                vec![rule(
+                    "a",
+                    "max_gap = 3\nkind = { boolean = { signal = \"x\" } }",
+                )],
                 vec![("line 4", "in quotes, such as \"30s\"")],
             ),
             (
@@ -255,7 +264,10 @@ mod tests {
                 vec![("line 1", "did you mean rule?")],
             ),
             (
-                vec![rule("a", "kind = { boolean = { signal = \"x\" }, rate = {} }")],
+                vec![rule(
+                    "a",
+                    "kind = { boolean = { signal = \"x\" }, rate = {} }",
+                )],
                 vec![("line 4", "one kind")],
             ),
         ] {
@@ -276,7 +288,11 @@ mod tests {
     #[test]
     fn a_rule_in_a_text_of_several_lines_is_no_beginning() {
         let text = rule("a", "description = '''\n[[rule]]\n'''\nkind = 3");
-        assert_eq!(faults(&text).len(), 2, "the whole is read, each part is not");
+        assert_eq!(
+            faults(&text).len(),
+            2,
+            "the whole is read, each part is not"
+        );
         let good = rule("a", &format!("description = '''\n[[rule]]\n'''\n{GOOD}"));
         assert_eq!(faults(&good), Vec::<String>::new());
     }

@@ -13,9 +13,7 @@ use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::check::Faults;
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
 use theatre_config::store::KeptTables;
-use theatre_config::{
-    Config, ConfigError, INPUT_TOPICS, RuleText, SessionWindow, WindowConfig,
-};
+use theatre_config::{Config, ConfigError, INPUT_TOPICS, RuleText, SessionWindow, WindowConfig};
 use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
 use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;

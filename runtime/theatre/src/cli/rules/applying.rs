@@ -84,7 +84,9 @@ impl Difference {
                 rule.id
             )],
             Self::Waiting(_, change) => vec![format!("{change} waits to be approved")],
-            Self::Beyond(_, None) => vec!["apply leaves it, or removes it with --remove".to_owned()],
+            Self::Beyond(_, None) => {
+                vec!["apply leaves it, or removes it with --remove".to_owned()]
+            }
             Self::Beyond(_, Some(change)) => {
                 vec![format!("{change}, which removes it, waits to be approved")]
             }
@@ -154,9 +156,7 @@ fn differences(wanted: &[RuleSpec], standing: &StandingRules) -> Vec<Difference>
             }
             _ => match (waits(rule, ChangeKind::Put), before) {
                 (Some(change), _) => Difference::Waiting(rule.clone(), change),
-                (None, Some((before, _))) => {
-                    Difference::Changed((*before).clone(), rule.clone())
-                }
+                (None, Some((before, _))) => Difference::Changed((*before).clone(), rule.clone()),
                 (None, None) => Difference::New(rule.clone()),
             },
         });
@@ -208,10 +208,12 @@ pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
         .iter()
         .map(|difference| {
             let rule = difference.rule();
-            let is = |change: &&RuleChange| {
-                (&change.rule_id, change.shadow) == (&rule.id, rule.shadow)
-            };
-            let put = changes.iter().find(is).and_then(|change| change.spec().ok());
+            let is =
+                |change: &&RuleChange| (&change.rule_id, change.shadow) == (&rule.id, rule.shadow);
+            let put = changes
+                .iter()
+                .find(is)
+                .and_then(|change| change.spec().ok());
             let words = difference.words(put.map(|put| put.version));
             let mut line = vec![
                 json!(rule.id),
@@ -231,7 +233,14 @@ pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
             line
         })
         .collect();
-    let names = ["rule", "shadow", "change", "difference", "now", "in_the_file"];
+    let names = [
+        "rule",
+        "shadow",
+        "change",
+        "difference",
+        "now",
+        "in_the_file",
+    ];
     let shown = if common.output == Output::Json { 6 } else { 4 };
     rows(common.output, &names[..shown], &lines)?;
     in_order(changes, desk.standing).map_err(|why| {
@@ -243,12 +252,7 @@ pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn apply(
-    common: &Common,
-    path: &Path,
-    removes: bool,
-    who: &Who,
-) -> Result<(), Failure> {
+pub(super) fn apply(common: &Common, path: &Path, removes: bool, who: &Who) -> Result<(), Failure> {
     let (desk, found) = opened(common, path)?;
     let by = Desk::change(who)?;
     let mut changes = changes(&found, &desk.standing, removes)?;

@@ -111,10 +111,7 @@ pub(in crate::cli) fn of_text(
 }
 
 /// Refuses a file without any rule.
-fn some(
-    file: &Path,
-    rules: Result<Vec<RuleSpec>, Vec<String>>,
-) -> Result<Vec<RuleSpec>, String> {
+fn some(file: &Path, rules: Result<Vec<RuleSpec>, Vec<String>>) -> Result<Vec<RuleSpec>, String> {
     let rules = rules.map_err(|faults| faults.join("\n"))?;
     if rules.is_empty() {
         return Err(format!(
