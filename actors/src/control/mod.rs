@@ -23,7 +23,6 @@ use crate::position::{Partition, Positions, TopicIndex};
 pub use book::ControlBook;
 pub use change::{ChangeKind, RuleChange};
 pub use known::RefusedRule;
-pub use remembered::RECORDS_MAX;
 pub(crate) use remembered::{ControlState, ControlStateV4};
 pub use standing::{ChangeFate, RuleBase, StandingRules};
 

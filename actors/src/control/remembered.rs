@@ -14,7 +14,7 @@ use crate::rare::Beginning;
 const KEPT_US: i64 = 86_400_000_000;
 /// Changes of rules that are remembered: of more, those that a later one replaced are forgotten.
 /// Processors are at most a save interval behind, so none needs one.
-pub const RECORDS_MAX: usize = 512;
+pub(super) const RECORDS_MAX: usize = 512;
 /// An action that comes again within so long, by append times, changes nothing; microseconds.
 const KNOWN_US: i64 = 86_400_000_000;
 /// It is known by its id among so many that came before it.

@@ -7,7 +7,6 @@ use theatre_schemas::dataset::Datasets;
 
 use super::change::{Approvals, is_known};
 use super::known::{KnownRules, RefusedRule};
-use super::remembered::RECORDS_MAX;
 use super::{ChangeKind, RuleChange, Said};
 use crate::position::{Positions, TopicIndex};
 use crate::rules::RuleSpec;
@@ -149,18 +148,15 @@ impl StandingRules {
         }
     }
 
-    /// Whether there were more changes than a partition remembers, so that some may be forgotten.
-    pub fn may_have_forgotten(&self) -> bool {
-        self.changes.len() >= RECORDS_MAX
-    }
-
     /// Puts changes that the partition has forgotten back among the others, for who looks at what
     /// was: `recorded` are those that it has read, in the order of its topic. Which rules hold is as
     /// before.
     pub fn recall(&mut self, recorded: &[Batch]) {
-        let read = recorded
-            .iter()
-            .filter_map(|batch| RuleChange::read(batch, 0).ok());
+        let read = recorded.iter();
+        self.recall_all(read.filter_map(|batch| RuleChange::read(batch, 0).ok()));
+    }
+
+    pub(super) fn recall_all(&mut self, read: impl Iterator<Item = RuleChange>) {
         let mut all: Vec<RuleChange> = Vec::new();
         let mut ids = BTreeSet::new();
         for change in read {

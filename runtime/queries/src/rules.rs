@@ -82,7 +82,7 @@ pub fn rules_with_history(
     }
     let mut recorded = Vec::new();
     for (topic, name) in params.topics.iter().enumerate() {
-        if !params.inputs[topic].reaches_partitions() {
+        if !params.inputs[topic].changes_rules() {
             continue;
         }
         let range = log.range(name, partition)?;

@@ -97,9 +97,8 @@ pub(super) fn show(common: &Common, id: Option<&str>, shadow: bool) -> Result<()
 
 /// The rules that hold, with all changes that were ever made, as far as the log has them.
 pub(super) fn with_history(place: &Place) -> Result<StandingRules, Failure> {
-    let standing = standing(place)?;
-    if !standing.may_have_forgotten() {
-        return Ok(standing);
+    if place.config.store.url.is_none() && !place.dir.store().exists() {
+        return standing(place);
     }
     let adapters = place.look()?;
     // No column of a change of rules is a pseudonym.
