@@ -51,7 +51,8 @@ pub fn foreseen_rules(
         params.follow(&topics);
     }
     for (topic, name) in params.topics.iter().enumerate() {
-        if !params.inputs[topic].reaches_partitions() {
+        // A topic is made when something is first written to it.
+        if !params.inputs[topic].reaches_partitions() || log.partitions(name)?.is_none() {
             continue;
         }
         let range = log.range(name, partition)?;
@@ -82,7 +83,7 @@ pub fn rules_with_history(
     }
     let mut recorded = Vec::new();
     for (topic, name) in params.topics.iter().enumerate() {
-        if !params.inputs[topic].changes_rules() {
+        if !params.inputs[topic].changes_rules() || log.partitions(name)?.is_none() {
             continue;
         }
         let range = log.range(name, partition)?;

@@ -16,7 +16,7 @@ use theatre_schemas::registry::Registry;
 use theatre_system::clock::SystemClock;
 
 use super::file;
-use super::standing::standing;
+use super::standing::foreseen;
 use crate::cli::alerts::refused;
 use crate::cli::door::{Appender, Door, actor};
 use crate::cli::output::rows;
@@ -61,7 +61,7 @@ impl Desk {
         let place = Place::of(common)?;
         let registry = adapters::registry(&place.config)?;
         Ok(Self {
-            standing: standing(&place)?,
+            standing: foreseen(&place)?,
             place,
             registry,
         })

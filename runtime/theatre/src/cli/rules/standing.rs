@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeFate, RuleBase, RuleChange, StandingRules};
+use theatre_actors::ports::{CheckpointStore, EventLog};
 use theatre_actors::rules::{RuleSpec, did_you_mean};
+use theatre_pipeline::PipelineParams;
 
 use super::check::kind_name;
 use super::file;
@@ -97,6 +99,23 @@ pub(super) fn show(common: &Common, id: Option<&str>, shadow: bool) -> Result<()
 
 /// The rules that hold, with all changes that were ever made, as far as the log has them.
 pub(super) fn with_history(place: &Place) -> Result<StandingRules, Failure> {
+    by_the_log(place, theatre_queries::rules_with_history)
+}
+
+/// The rules that hold once all that is in the log is read.
+pub(super) fn foreseen(place: &Place) -> Result<StandingRules, Failure> {
+    by_the_log(place, theatre_queries::foreseen_rules)
+}
+
+/// What makes rules of store and log.
+type Reading = fn(
+    &dyn CheckpointStore,
+    &dyn EventLog,
+    &PipelineParams,
+    RuleBase<'_>,
+) -> theatre_actors::ports::Result<StandingRules>;
+
+fn by_the_log(place: &Place, read: Reading) -> Result<StandingRules, Failure> {
     if place.config.store.url.is_none() && !place.dir.store().exists() {
         return standing(place);
     }
@@ -111,9 +130,7 @@ pub(super) fn with_history(place: &Place) -> Result<StandingRules, Failure> {
         windows: Some(&params.processor.windows),
     };
     let (store, log) = (adapters.store()?, adapters.log()?);
-    Ok(theatre_queries::rules_with_history(
-        &*store, &*log, &params, base,
-    )?)
+    Ok(read(&*store, &*log, &params, base)?)
 }
 
 pub(super) fn history(common: &Common) -> Result<(), Failure> {
