@@ -129,10 +129,14 @@ pub(super) fn say_doubts<'a>(
     place: &Place,
     datasets: &Datasets,
 ) {
-    let known = known_names(place).unwrap_or_else(|why| {
-        eprintln!("warning: what is registered is not known: {why}");
-        None
-    });
+    let known = match known_names(place) {
+        Ok(known) => known,
+        Err(Failure::Usage(why) | Failure::Failed(why) | Failure::Unreachable(why)) => {
+            eprintln!("warning: what is registered is not known: {why}");
+            None
+        }
+        Err(Failure::Difference | Failure::Interrupted) => None,
+    };
     for rule in rules {
         for doubt in rule.doubts(datasets, known.as_ref()) {
             eprintln!("warning: {doubt}");
