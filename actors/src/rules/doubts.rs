@@ -9,7 +9,7 @@ use super::names::did_you_mean;
 use super::scope::ScopeSpec;
 use super::{RuleKind, RuleSet, RuleSpec};
 
-/// Names that robots, cases and registries have told, beside those that schemas list.
+/// Names that robots, cases and registries have, beside those that schemas list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownNames {
     /// Robot models that are registered.
@@ -42,7 +42,7 @@ impl RuleSpec {
             self.states_of_normal(&watched),
         ];
         if let Some(known) = known {
-            names.extend(self.told(only, known).map(Some));
+            names.extend(self.named(only, known).map(Some));
             if !self.judges_rows(datasets) && known.models.is_empty() && !only.models.is_empty() {
                 doubts.push("only.models: it goes by the registry alone, and no robot is registered with a model: it holds nowhere until one is".to_owned());
             }
@@ -93,8 +93,8 @@ impl RuleSpec {
         )
     }
 
-    /// What is looked up among the names that were told.
-    fn told<'a>(
+    /// What is looked up among the names that are known.
+    fn named<'a>(
         &'a self,
         only: &'a ScopeSpec,
         known: &'a KnownNames,

@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// Commits transitions of a robot's conditions, with a state that nobody can read.
+    /// Commits transitions of a robot's conditions, with a state that cannot be read.
     fn commit(store: &MemoryStore, moves: &[(&str, Transition)]) {
         let epoch = store.acquire(0).unwrap();
         let output = |(condition, transition): &(&str, Transition)| {
@@ -169,7 +169,7 @@ mod tests {
             commit(&store, &moves);
             assert_eq!(shown(), expected);
         }
-        // Who begins now reads the states, and is told that one cannot be read.
+        // Who begins now reads the states, of which one cannot be read.
         let error = OpenConditions::default().of(0, &store).unwrap_err();
         assert!(error.to_string().contains("robot 'r'"), "{error}");
     }

@@ -160,7 +160,7 @@ fn change(params: &PipelineParams, value: &[u8], offset: u64, appended: i64) -> 
     is_dated_well.then_some(batch)
 }
 
-/// The names that robots, cases and registries have told: what rules may be limited to.
+/// The names that robots, cases and registries have: what rules may be limited to.
 ///
 /// # Errors
 /// As [`crate::robots`].
