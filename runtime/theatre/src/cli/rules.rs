@@ -27,7 +27,7 @@ pub(super) enum Rules {
     List,
     /// One rule in full, or all that hold, as in a rule file.
     #[command(
-        after_help = "Examples: theatre rules show hot_motor\n          theatre rules show > rules.toml   (all that hold)"
+        after_help = "Examples: theatre rules show hot_motor\n          theatre rules show   (all that hold)"
     )]
     Show {
         /// Its id; absent: all rules that hold.
