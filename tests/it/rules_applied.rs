@@ -89,9 +89,9 @@ fn a_file_is_applied_to_the_rules_that_hold_and_the_same_again_changes_nothing()
     for command in ["check", "diff", "apply"] {
         let refused = case.refused(&["rules", command, &path])?;
         for part in [
-            "line 11",
+            "line 12",
             "did you mean raise_above",
-            ":12: rule 'other'",
+            ":13: rule 'other'",
             "'w'",
         ] {
             ensure!(refused.contains(part), "{command}: {part}: {refused}");

@@ -222,7 +222,7 @@ mod tests {
         for (more, expected) in [
             (json!({}), vec![]),
             (
-                json!({"only": {"states": ["idle"], "tools": ["grasper"], "models": ["Surgical-X1"], "facilities": ["FAC-001"], "phases": ["dissection"]}}),
+                json!({"only": {"states": ["enabled"], "tools": ["grasper"], "models": ["Surgical-X1"], "facilities": ["FAC-001"], "phases": ["dissection"]}}),
                 vec![],
             ),
             (
