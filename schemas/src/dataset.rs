@@ -107,6 +107,8 @@ pub struct ColumnSpec {
     /// The domain of the pseudonyms in this column, when the schema marks the field as identifying
     /// a person (`"person": "patient"`); `None` for all other fields.
     pub person: Option<String>,
+    /// The texts that can be in it, of an enum; empty: any.
+    pub symbols: Vec<String>,
 }
 
 /// A numeric or boolean column that windows and rules may name.

@@ -338,6 +338,60 @@ fn record(text: &str) -> NewRecord {
     }
 }
 
+/// How old the end was at most that a reader knew of, while it was polled for so long.
+fn oldest_end(reader: &mut dyn LogReader, lasting: Duration) -> Result<Duration> {
+    let (begun, mut oldest) = (Instant::now(), Duration::ZERO);
+    while begun.elapsed() < lasting {
+        oldest = oldest.max(reader.end_age());
+        reader.poll(ALL, &mut |_| {})?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(oldest)
+}
+
+#[test]
+fn a_reader_at_the_end_knows_when_that_was_asked_for() -> Result<()> {
+    /// librdkafka's readers go by a probe each second.
+    const FRESH: Duration = Duration::from_secs(3);
+    let bootstrap = brokers()?;
+    for fetcher in FETCHERS {
+        let (log, topic) = (open(&bootstrap, fetcher)?, unique("ends"));
+        log.ensure_topics(std::slice::from_ref(&topic), 1)?;
+        log.append(&topic, 0, &[record("first")])?;
+        let mut reader = log.reader(&topic, 0, 0)?;
+        read_on(&mut *reader, 1, ALL)?;
+        let oldest = oldest_end(&mut *reader, 2 * FRESH)?;
+        ensure!(oldest < FRESH, "{fetcher:?}: {oldest:?}");
+    }
+    // What a transaction that is open has written is not read: nothing is known from then on.
+    let (log, topic) = (open(&bootstrap, LogFetcher::Librdkafka)?, unique("ends"));
+    log.ensure_topics(std::slice::from_ref(&topic), 1)?;
+    let mut reader = log.reader(&topic, 0, 0)?;
+    let writer = producer(
+        &bootstrap,
+        &[("transactional.id", unique("writer").as_str())],
+    )?;
+    writer.init_transactions(PATIENCE)?;
+    writer.begin_transaction()?;
+    send(&writer, &topic, [5].into_iter())?;
+    writer.flush(PATIENCE)?;
+    let written = Instant::now();
+    oldest_end(&mut *reader, 2 * FRESH)?;
+    let (age, since) = (reader.end_age(), written.elapsed());
+    ensure!(age >= since, "{age:?} after {since:?}");
+    writer.commit_transaction(PATIENCE)?;
+    let end = log.range(&topic, 0)?.end;
+    let (seen, _) = read_on(&mut *reader, end, ALL)?;
+    ensure!(seen.len() == 1, "{} records", seen.len());
+    let begun = Instant::now();
+    while reader.end_age() > FRESH {
+        reader.poll(ALL, &mut |_| {})?;
+        ensure!(begun.elapsed() < PATIENCE, "the end stays old");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Offsets up to `end`, as the pipeline reads: a failure that may pass is tried again.
 fn read_through(reader: &mut dyn LogReader, end: u64) -> Result<Vec<u64>> {
     let begun = Instant::now();

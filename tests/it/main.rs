@@ -30,6 +30,7 @@ mod recordings;
 mod redshift;
 mod registered;
 mod repartition;
+mod rules_applied;
 mod rules_live;
 mod s3;
 mod schema_changes;

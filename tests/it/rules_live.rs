@@ -257,6 +257,9 @@ fn a_change_waits_for_another_person_where_two_are_needed() -> Result<()> {
     let own = case.refused(&["rules", "approve", &id, "--by", "Anna"])?;
     ensure!(own.contains("another person"), "{own}");
     rules(&["approve", &id, "--by", "Lee"])?;
+    // That stands in the log, though nothing has read it yet.
+    let twice = case.refused(&["rules", "approve", &id, "--by", "Kim"])?;
+    ensure!(twice.contains("no change"), "{twice}");
     command(&["run", "--until-drained"])?;
     ensure!(count(&standing()?) == 1, "it counts");
     // Another one is rejected, through the process that runs.

@@ -12,8 +12,8 @@ use crate::rare::Beginning;
 
 /// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
 const KEPT_US: i64 = 86_400_000_000;
-/// Changes of rules that are remembered. Processors are at most a save interval behind, so none needs
-/// one that is older and was replaced since.
+/// Changes of rules that are remembered: of more, those that a later one replaced are forgotten.
+/// Processors are at most a save interval behind, so none needs one.
 pub(super) const RECORDS_MAX: usize = 512;
 /// An action that comes again within so long, by append times, changes nothing; microseconds.
 const KNOWN_US: i64 = 86_400_000_000;

@@ -1,5 +1,7 @@
 //! The rules of a deployment: those of its configuration, and what changes have made of them.
 
+use std::collections::BTreeSet;
+
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
@@ -144,6 +146,28 @@ impl StandingRules {
         if let Ok(change) = RuleChange::read(batch, row) {
             self.meet(change);
         }
+    }
+
+    /// Puts changes that the partition has forgotten back among the others, for who looks at what
+    /// was: `recorded` are those that it has read, in the order of its topic. Which rules hold is as
+    /// before.
+    pub fn recall(&mut self, recorded: &[Batch]) {
+        let read = recorded.iter();
+        self.recall_all(read.filter_map(|batch| RuleChange::read(batch, 0).ok()));
+    }
+
+    pub(super) fn recall_all(&mut self, read: impl Iterator<Item = RuleChange>) {
+        let mut all: Vec<RuleChange> = Vec::new();
+        let mut ids = BTreeSet::new();
+        for change in read {
+            if ids.insert(change.change_id.clone()) {
+                all.push(change);
+            }
+        }
+        // The topic may have lost what the partition remembers.
+        let mut lost = std::mem::take(&mut self.changes);
+        lost.retain(|change| !ids.contains(&change.change_id));
+        self.changes = lost.into_iter().chain(all).collect();
     }
 
     /// Takes a change as a partition takes it; one that it refuses changes nothing.

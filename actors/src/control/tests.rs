@@ -214,6 +214,28 @@ fn only_changes_that_were_replaced_are_forgotten() {
 }
 
 #[test]
+fn what_was_forgotten_is_recalled_in_its_place_and_changes_no_rule() {
+    let put = |above: f64| change(ChangeKind::Put, "hot", Some(&rule("hot", above)));
+    let (first, second, third) = (put(1.0), put(2.0), put(3.0));
+    let rejected = put(4.0);
+    let reject = RuleChange {
+        actor: "lee".to_owned(),
+        ..RuleChange::answering(&rejected, ChangeKind::Reject, Some("too low".to_owned()))
+    };
+    // What the partition remembers; of the first one the topic has nothing any more.
+    let mut standing = holding(&[], false, &[first.clone(), third.clone()]);
+    let rules = standing.rules();
+    let topic = [&second, &rejected, &reject, &third, &third];
+    standing.recall_all(topic.into_iter().cloned());
+    let all = [&first, &second, &rejected, &reject, &third].map(Clone::clone);
+    assert_eq!(standing.changes(), all);
+    assert_eq!(standing.rules(), rules);
+    let fates: Vec<String> = all.iter().map(|it| standing.fate(it).to_string()).collect();
+    let rejected = "rejected by lee: too low";
+    assert_eq!(fates, ["counts", "counts", rejected, "counts", "counts"]);
+}
+
+#[test]
 fn no_version_of_a_rule_judges_whose_last_one_does_not_fit_any_more_nor_what_follows_it() {
     use ChangeKind::{Disable, Put};
     let follows = |id: &str, other: &str| {

@@ -71,9 +71,8 @@ pub trait LogReader: Send {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd>;
 
     /// How long ago the log was asked that said last where it ends; nothing that was appended
-    /// before is unknown to the reader. Zero where each poll asks, and for a reader that cannot know
-    /// it (librdkafka's). It is to be asked before the
-    /// poll whose end it is about: an answer may come in between.
+    /// before is unknown to the reader. Zero where each poll asks. It is to be asked before the poll
+    /// whose end it is about: an answer may come in between.
     fn end_age(&self) -> Duration {
         Duration::ZERO
     }

@@ -64,9 +64,12 @@ impl AggregateName {
             .filter(is_percent)
             .map(Self::Quantile)
             .ok_or_else(|| {
+                let names = NAMES.map(|(name, _)| name);
+                let hint = super::names::meant(text, &names);
                 format!(
-                    "'{text}' is no aggregate: write {}, or a quantile such as p50, p95 or p99.9",
-                    NAMES.map(|(name, _)| name).join(", ")
+                    "'{text}' is no aggregate{}: write {}, or a quantile such as p50, p95 or p99.9",
+                    hint.map_or_else(String::new, |hint| format!(", {hint}")),
+                    names.join(", ")
                 )
             })
     }
@@ -190,6 +193,8 @@ mod tests {
         ] {
             assert_eq!(AggregateName::parse(name).unwrap().to_string(), name);
         }
+        let near = AggregateName::parse("stdev").unwrap_err();
+        assert!(near.contains("did you mean stddev?"), "{near}");
         for name in ["avg", "p101", "p", "quantile"] {
             assert!(
                 AggregateName::parse(name).unwrap_err().contains("p99.9"),

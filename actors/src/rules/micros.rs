@@ -1,5 +1,6 @@
 //! Spans of time as rule files write them.
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest span, microseconds: a hundred years. Added to any time that a record may have, it is a
@@ -74,9 +75,24 @@ impl Serialize for Micros {
     }
 }
 
+/// Reads the text of a span.
+struct SpanReader;
+
+impl Visitor<'_> for SpanReader {
+    type Value = Micros;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a duration with its unit, in quotes, such as \"30s\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Micros, E> {
+        Micros::parse(text).map_err(E::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Micros {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(SpanReader)
     }
 }
 

@@ -17,6 +17,7 @@ mod compile;
 mod condition;
 mod count;
 mod deviation;
+mod doubts;
 mod limits;
 mod measure;
 mod median;
@@ -47,10 +48,11 @@ pub use condition::Condition;
 pub(crate) use condition::{ConditionV1, Manner};
 pub use count::CountSpec;
 pub use deviation::DeviationSpec;
+pub use doubts::KnownNames;
 use limits::MAX_GAP_US;
 pub(crate) use measure::{Input, Measure, MeasureState, Reading};
 pub use micros::Micros;
-pub use names::did_you_mean;
+pub use names::{did_you_mean, meant};
 pub(crate) use of_dataset::{DatasetRules, SignalRule, rule_and_signal};
 pub use rate::RateSpec;
 pub use scope::ScopeSpec;
@@ -80,6 +82,13 @@ pub const INSTRUMENT_LIVES: &str = "instrument_lives_ended";
 pub struct RuleError {
     pub(crate) rule: String,
     why: String,
+}
+
+impl RuleError {
+    /// The id of the rule.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
 }
 
 /// A limit: raise when `sign * value` is greater than `raise` (`sign` is 1 for limits above, -1 for

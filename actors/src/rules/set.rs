@@ -133,6 +133,32 @@ impl RuleSet {
         references::check(&all)
     }
 
+    /// What is wrong with what rules say of each other, each with the place of the rule: of rules
+    /// that are good by themselves, for naming all faults of a rule file at once.
+    pub fn reference_faults(specs: &[RuleSpec]) -> Vec<(usize, RuleError)> {
+        let mut built_in = Self::default();
+        built_in.add_built_in();
+        let built_in = built_in.rules.iter().map(|rule| &rule.spec);
+        let written: Vec<Cow<'_, RuleSpec>> = specs.iter().map(RuleSpec::as_judging).collect();
+        let all: Vec<&RuleSpec> = written.iter().map(|spec| &**spec).chain(built_in).collect();
+        references::faults(&all)
+    }
+
+    /// Whether a rule on windows finds its window, with the aggregate; all others do.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn check_window(spec: &RuleSpec, windows: &WindowPlan) -> Result<(), RuleError> {
+        let RuleKind::Aggregate(aggregate) = &spec.kind else {
+            return Ok(());
+        };
+        let found = aggregate.find(windows).map_err(|why| RuleError {
+            rule: spec.id.clone(),
+            why,
+        });
+        found.map(drop)
+    }
+
     /// Completes the rules on windows.
     ///
     /// # Errors
@@ -200,9 +226,12 @@ impl RuleSet {
         if spec.id.chars().any(char::is_control) {
             return Err(fault("its id has signs that cannot be seen".to_owned()));
         }
-        if [ROBOT_SILENT, CLOCK_SKEW, INSTRUMENT_LIVES].contains(&spec.id.as_str())
-            || self.rules.iter().any(|rule| rule.spec.id == spec.id)
-        {
+        if [ROBOT_SILENT, CLOCK_SKEW, INSTRUMENT_LIVES].contains(&spec.id.as_str()) {
+            return Err(fault(
+                "the id is taken by a condition that is built in: give it another".to_owned(),
+            ));
+        }
+        if self.rules.iter().any(|rule| rule.spec.id == spec.id) {
             return Err(fault("the id is taken: give it another".to_owned()));
         }
         if !spec.shadow && spec.id.contains('~') {

@@ -14,8 +14,10 @@ pub mod log;
 pub mod notify;
 pub mod oidc;
 mod path;
+mod plain;
 mod redact;
 pub mod reference;
+mod rule_file;
 pub mod store;
 pub mod traces;
 pub mod warehouse;
@@ -35,7 +37,9 @@ use theatre_actors::window::AggregateSet;
 
 pub use path::ConfigPath;
 pub use redact::{redacted, without_path};
+pub use rule_file::{RuleText, rules_of};
 
+use plain::in_plain_words;
 use reference::Span;
 
 /// Input topics, in the order of their positions in a new store: telemetry, robot events, procedure
@@ -287,14 +291,6 @@ pub struct SessionWindow {
     pub longest: Micros,
 }
 
-/// A rule file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleFile {
-    #[serde(default, rename = "rule")]
-    rules: Vec<RuleSpec>,
-}
-
 impl Config {
     /// The topic that the configuration names for a kind of output; `None` where it names none.
     pub fn output_topic(&self, kind: OutputKind) -> Option<String> {
@@ -329,14 +325,6 @@ impl Config {
     }
 }
 
-/// The rules of a rule file's text; `path` is what errors name.
-///
-/// # Errors
-/// Names the file and what is wrong with it.
-pub fn rules_of(path: &Path, text: &str) -> Result<Vec<RuleSpec>, ConfigError> {
-    Ok(parse::<RuleFile>(path, text)?.rules)
-}
-
 /// Reads a file that the configuration names.
 ///
 /// # Errors
@@ -353,7 +341,7 @@ pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<
         ConfigError(format!(
             "{}: {}",
             path.display(),
-            redacted(&error.to_string())
+            redacted(&in_plain_words(&error.to_string()))
         ))
     })
 }

@@ -139,6 +139,15 @@ pub(super) fn query_client(
     Ok(query_client)
 }
 
+/// The client that asks leaders where their logs end, behind what open transactions have written.
+pub(super) fn probing_client(base: &Base, ended: &Arc<AtomicBool>) -> Result<Arc<PlainConsumer>> {
+    let mut settings = client::consumer(base);
+    settings.set("isolation.level", "read_uncommitted");
+    let probing = Arc::new(client::open(base, &settings, "opening the log")?);
+    serve(probing.clone(), ended.clone())?;
+    Ok(probing)
+}
+
 /// Starts the thread that serves the client's events other than records, until `ended`.
 fn serve(client: Arc<PlainConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
     let work = move || {

@@ -7,6 +7,10 @@
 //! answer, and a leader that is down must not delay the partitions of the others. A partition whose
 //! leader has just answered a fetch of it needs no probe. That it answered for another partition
 //! says nothing: this one may have moved.
+//!
+//! librdkafka's readers do not know when a broker was asked for the end of the log that they saw: an
+//! answer may have lain in a connection that hangs. For these the probe asks where the log ends, of
+//! every partition: a reader that has come so far knows all that was appended before the question.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,6 +53,8 @@ struct Watched {
     readers: usize,
     answered: Instant,
     fetched: Pulse,
+    /// Where the log ended when a probe asked that was answered, and when it asked.
+    end: Option<(Instant, u64)>,
 }
 
 /// When the leader of a partition last answered a fetch of it without an error.
@@ -83,7 +89,11 @@ impl Pulse {
 
 /// When the leader of each partition that has a reader last answered for that partition.
 #[derive(Debug, Default)]
-pub(super) struct LeaderHealth(Mutex<BTreeMap<Place, Watched>>);
+pub(super) struct LeaderHealth {
+    watched: Mutex<BTreeMap<Place, Watched>>,
+    /// Probes ask where the log ends.
+    asks_ends: bool,
+}
 
 /// The leaders of partitions, as last known.
 #[derive(Debug, Default)]
@@ -103,12 +113,17 @@ pub(super) struct Heartbeat {
 }
 
 impl LeaderHealth {
-    /// Starts the thread that probes the leaders of watched partitions, until `ended`.
+    /// Starts the thread that probes the leaders of watched partitions, until `ended`. With
+    /// `asks_ends` the client sees what open transactions have written.
     pub(super) fn start(
         query_client: Arc<PlainConsumer>,
+        asks_ends: bool,
         ended: Arc<AtomicBool>,
     ) -> Result<Arc<Self>> {
-        let leader_health = Arc::new(Self::default());
+        let leader_health = Arc::new(Self {
+            watched: Mutex::default(),
+            asks_ends,
+        });
         let probed = leader_health.clone();
         let work = move || {
             let mut leaders = Leaders::default();
@@ -136,6 +151,7 @@ impl LeaderHealth {
                 readers: 0,
                 answered: opened,
                 fetched: Pulse::new(opened),
+                end: None,
             })
             .readers += 1;
         Heartbeat {
@@ -146,15 +162,17 @@ impl LeaderHealth {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partitions whose leaders have answered no fetch of late.
+    /// The partitions whose leaders have answered no fetch of late; all where it is asked where logs
+    /// end.
     fn silent(&self, now: Instant) -> Vec<Place> {
         let watched = self.lock();
         let silent = watched.iter().filter(|(_, watched)| {
             let last = watched.fetched.last();
-            last.is_none_or(|last| now.saturating_duration_since(last) >= PROBE_INTERVAL)
+            self.asks_ends
+                || last.is_none_or(|last| now.saturating_duration_since(last) >= PROBE_INTERVAL)
         });
         silent.map(|(place, _)| place.clone()).collect()
     }
@@ -203,15 +221,16 @@ impl LeaderHealth {
     /// Probes one leader for all its partitions at once; true if it answered for each.
     fn probe(&self, query_client: &PlainConsumer, places: &[&Place]) -> bool {
         let mut asked = TopicPartitionList::new();
+        let time = match self.asks_ends {
+            true => Offset::End,
+            false => Offset::Offset(NO_RECORDS_TIME_MS),
+        };
         for (topic, partition) in places {
-            if let Err(error) = asked.add_partition_offset(
-                topic,
-                *partition as i32,
-                Offset::Offset(NO_RECORDS_TIME_MS),
-            ) {
+            if let Err(error) = asked.add_partition_offset(topic, *partition as i32, time) {
                 tracing::warn!(%error, topic, partition, "a partition's leader cannot be asked");
             }
         }
+        let asked_at = Instant::now();
         let Ok(answer) = query_client.offsets_for_times(asked, PROBE_TIMEOUT) else {
             return false;
         };
@@ -225,6 +244,9 @@ impl LeaderHealth {
                 watched.get_mut(&(element.topic().to_owned(), element.partition() as Partition))
             {
                 watched.answered = now;
+                if let (true, Offset::Offset(end)) = (self.asks_ends, element.offset()) {
+                    watched.end = u64::try_from(end).ok().map(|end| (asked_at, end));
+                }
             }
         }
         all
@@ -282,6 +304,11 @@ impl Heartbeat {
             || Pulse::new(self.opened),
             |watched| watched.fetched.clone(),
         )
+    }
+
+    /// Where the log ended when a probe asked last that was answered, and when it asked.
+    pub(super) fn end(&self) -> Option<(Instant, u64)> {
+        self.leader_health.lock().get(&self.place)?.end
     }
 
     fn last_answer(&self) -> Instant {
@@ -392,6 +419,44 @@ mod tests {
             leader_health.lock().is_empty(),
             "a partition without a reader is not probed"
         );
+        ended.store(true, Ordering::Release);
+    }
+
+    #[test]
+    fn an_end_is_that_of_the_moment_at_which_it_was_asked_for() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("input", 1, 1).unwrap();
+        let (config, io, ended) = (
+            LogConfig::default(),
+            IoRuntime::start().unwrap(),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let address = format!("kafka://{}", cluster.bootstrap_servers());
+        let base = client::base(&address, &config, &io).unwrap();
+        let query_client = fetch_clients::query_client(&base, &config, &ended).unwrap();
+        let leader_health = Arc::new(LeaderHealth {
+            asks_ends: true,
+            ..LeaderHealth::default()
+        });
+        let heartbeat = leader_health.watch("input", 0);
+        // A fetch that was just answered does not say when it was asked.
+        heartbeat.pulse().note(Instant::now());
+        assert_eq!(heartbeat.end(), None);
+        let mut leaders = Leaders::default();
+        let begun = Instant::now();
+        let (asked, end) = loop {
+            assert!(begun.elapsed() < Duration::from_secs(30), "no answer");
+            leader_health.probe_leaders(&query_client, &mut leaders);
+            if let Some(end) = heartbeat.end() {
+                break end;
+            }
+        };
+        assert_eq!(end, 0);
+        assert!(asked >= begun && asked <= Instant::now());
+        // Without an answer it stays as it was, and so grows old.
+        cluster.broker_down(1).unwrap();
+        leader_health.probe_leaders(&query_client, &mut leaders);
+        assert_eq!(heartbeat.end(), Some((asked, end)));
         ended.store(true, Ordering::Release);
     }
 }

@@ -6,6 +6,7 @@
 //! assigns partitions to processes, but what fences a former owner is the store's epoch and the
 //! lane's transactional id.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -74,7 +75,12 @@ pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn Eve
         partition_counts: Arc::new(Mutex::new(HashMap::new())),
     };
     let claimed = reader::ClaimedPartitions::default();
-    let leader_health = leader_health::LeaderHealth::start(query_client.clone(), ended.clone())?;
+    // The lean fetcher knows by itself when it asked for the end that it saw.
+    let (probing, asks_ends) = match &lean {
+        Some(_) => (query_client.clone(), false),
+        None => (fetch_clients::probing_client(&base, &ended)?, true),
+    };
+    let leader_health = leader_health::LeaderHealth::start(probing, asks_ends, ended.clone())?;
     let fetching = fetch_clients::FetchClients::new(base.clone(), config.clone(), ended.clone());
     Ok(Arc::new(KafkaLog {
         base,
@@ -341,6 +347,7 @@ impl EventLog for KafkaLog {
             at_end: false,
             progress: progress::Progress::begin(),
             heartbeat,
+            known: Cell::new(Instant::now()),
             start,
             claim,
         }))

@@ -1,8 +1,10 @@
 //! A reader of one topic partition over a fetch queue: it keeps the limits of a poll, recognises
 //! the end of the log, and fails when its client stalls.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use theatre_actors::ports::{LogReader, PollEnd, PollLimit, RecordView, Result};
@@ -27,6 +29,8 @@ pub(super) struct Reader {
     pub(super) at_end: bool,
     pub(super) progress: Progress,
     pub(super) heartbeat: Heartbeat,
+    /// Nothing that was appended before this is unknown to it.
+    pub(super) known: Cell<Instant>,
     /// Asks for the first offset that is still there, when the broker says that `next` is gone.
     pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
     /// The claim on this partition in the shared client; `None` with a client of its own. It comes
@@ -108,6 +112,17 @@ impl LogReader for Reader {
             end_offset,
             at_end,
         })
+    }
+
+    /// By the end that a probe has asked for, once it is read: what librdkafka says of the end may have
+    /// lain in a connection for as long as that hangs.
+    fn end_age(&self) -> Duration {
+        if let Some((asked, end)) = self.heartbeat.end()
+            && end <= self.next
+        {
+            self.known.set(self.known.get().max(asked));
+        }
+        self.known.get().elapsed()
     }
 
     fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {

@@ -11,6 +11,7 @@
 mod alertmanager;
 mod http;
 mod message;
+mod open;
 mod route;
 mod sns;
 mod webhook;
@@ -19,11 +20,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, Result, StoredOutput};
 use theatre_actors::position::Partition;
-use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::Clock;
 use theatre_config::notify::{NotifyConfig, NotifyKind};
 use theatre_pipeline::outbox::{Consumer, OutputSink, RECIPIENT_PREFIX, Receipt, Stream};
@@ -32,6 +31,7 @@ use theatre_schemas::records::{Alert, Priority, Transition};
 use alertmanager::Alertmanager;
 pub use message::facility;
 use message::{Notification, Standing};
+use open::OpenConditions;
 use route::Route;
 use sns::Sns;
 use webhook::Webhook;
@@ -44,6 +44,7 @@ pub struct Recipient {
     repeats_every: Option<Duration>,
     wire: Wire,
     clock: Arc<dyn Clock>,
+    open: OpenConditions,
 }
 
 /// How it is reached.
@@ -115,6 +116,7 @@ impl Recipient {
                 .map(|every| Duration::from_micros(every.0.unsigned_abs())),
             wire,
             clock,
+            open: OpenConditions::default(),
         }
     }
 
@@ -276,7 +278,7 @@ impl OutputSink for Recipient {
         };
         let now = self.clock.now().0;
         let mut standing = Vec::new();
-        for (robot, condition) in open_conditions(partition, store)? {
+        for (condition, robot) in self.open.of(partition, store)? {
             let of = (&*robot, &*condition);
             if let Some(alert) = self.route.stands(of, now, is_known, store)? {
                 let facility_id = facility(&alert.robot_id, alert.event_time, store)?;
@@ -294,28 +296,4 @@ impl OutputSink for Recipient {
             .collect();
         alertmanager.repeat(&notifications, is_owner)
     }
-}
-
-/// The conditions that are open in a partition, each with its robot, by the saved states of its robots.
-fn open_conditions(
-    partition: Partition,
-    store: &dyn CheckpointStore,
-) -> Result<Vec<(String, String)>> {
-    let mut open = Vec::new();
-    for stored in store.processors(partition)? {
-        if stored.processor.is_empty() || !is_robot(&stored.processor) {
-            continue;
-        }
-        let view =
-            ProcessorView::from_state(&stored.processor, &stored.state).map_err(|error| {
-                Error::Refused(format!(
-                    "the state of robot '{}' cannot be read: {error}",
-                    stored.processor
-                ))
-            })?;
-        let ids = view.conditions.into_iter();
-        let ids = ids.filter_map(|condition| condition.condition_id);
-        open.extend(ids.map(|id| (stored.processor.clone(), id)));
-    }
-    Ok(open)
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use theatre_actors::ports::{Error, Result, SchemaSource};
 use theatre_actors::time::Clock;
 use theatre_config::CONTROL_TOPICS;
-use theatre_schemas::dataset::{Dataset, DatasetIndex};
+use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind};
 use theatre_schemas::framing::SchemaId;
 use theatre_schemas::registry::{Registry, WriterSchema};
 
@@ -77,12 +77,24 @@ impl InputSchemas {
 
     /// Whether its records may be for all robots of a partition.
     pub fn reaches_partitions(&self) -> bool {
-        let declared = self.target.as_ref().and_then(|target| target.dataset);
-        let kind = declared.map(|index| self.registry.datasets().get(index).kind);
-        match kind {
+        match self.declared() {
             Some(kind) => kind.reaches_partitions(),
             None => CONTROL_TOPICS.contains(&self.topic.as_str()),
         }
+    }
+
+    /// Whether its records are changes of rules.
+    pub fn changes_rules(&self) -> bool {
+        match self.declared() {
+            Some(kind) => kind == DatasetKind::RuleChanges,
+            None => self.topic == CONTROL_TOPICS[1],
+        }
+    }
+
+    /// The kind of the dataset that its input declares.
+    fn declared(&self) -> Option<DatasetKind> {
+        let declared = self.target.as_ref().and_then(|target| target.dataset);
+        declared.map(|index| self.registry.datasets().get(index).kind)
     }
 
     /// An input that asks `target` for what it does not know; with `shares`, after the registry.

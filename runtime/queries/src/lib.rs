@@ -18,7 +18,7 @@ pub use robots::{
     condition_history, open_conditions, procedure, procedures, robot, robots, robots_again,
     saved_robots,
 };
-pub use rules::{foreseen_rules, standing_rules};
+pub use rules::{foreseen_rules, known_names, rules_with_history, standing_rules};
 pub use silences::{StandingSilence, WIDE, standing_silences};
 pub use storage::{
     DeadLetterSummary, LakeFileStatus, PartitionState, dead_letter, dead_letters, lake_files,

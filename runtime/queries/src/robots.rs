@@ -264,7 +264,11 @@ pub fn alert_history(
         limit,
         ..OutputFilter::default()
     };
-    alerts(store, &filter)
+    let mut found = store.find_outputs(&filter)?;
+    // What was concluded at one moment comes in the order in which it was: a combination behind what
+    // it follows, whatever their revisions.
+    found.sort_by_key(|stored| (stored.output.event_time, stored.partition, stored.sequence));
+    found.iter().map(alert).collect()
 }
 
 /// Transitions of a rule's conditions, oldest first, each with when it was committed: alerts, or

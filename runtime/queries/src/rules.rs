@@ -1,12 +1,15 @@
 //! The rules that hold, and how they came to be.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use theatre_actors::control::{self, RuleBase, StandingRules};
 use theatre_actors::ports::{CheckpointStore, Error, EventLog, PollLimit, Result};
+use theatre_actors::position::Partition;
+use theatre_actors::rules::KnownNames;
 use theatre_pipeline::PipelineParams;
 use theatre_schemas::batch::Batch;
-use theatre_schemas::dataset::DatasetKind;
+use theatre_schemas::dataset::{DatasetKind, EntityKind};
 use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::framing;
 
@@ -48,47 +51,93 @@ pub fn foreseen_rules(
         params.follow(&topics);
     }
     for (topic, name) in params.topics.iter().enumerate() {
-        if !params.inputs[topic].reaches_partitions() {
+        // A topic is made when something is first written to it.
+        if !params.inputs[topic].reaches_partitions() || log.partitions(name)?.is_none() {
             continue;
         }
         let range = log.range(name, partition)?;
-        let mut next = standing.read_to(topic).max(range.start);
-        let mut reader = log.reader(name, partition, next)?;
-        let mut looks = 0;
-        while next < range.end {
-            let mut unread = Vec::new();
-            let polled = reader.poll(LOOK, &mut |record| {
-                unread.extend(change(
-                    &params,
-                    record.value,
-                    record.offset,
-                    record.append_time.0,
-                ));
-            })?;
-            for batch in unread {
-                standing.foresee(&batch, 0);
-            }
-            if polled.at_end {
-                break;
-            }
-            if polled.next_offset == next {
-                looks += 1;
-                if looks > LOOKS {
-                    return Err(Error::Unavailable {
-                        what: "event log",
-                        why: format!(
-                            "{name} {partition}: no record from offset {next} on for 10 s"
-                        ),
-                    });
-                }
-                std::thread::sleep(PAUSE);
-            } else {
-                looks = 0;
-            }
-            next = polled.next_offset;
-        }
+        let from = standing.read_to(topic).max(range.start);
+        let place = (name.as_str(), partition);
+        each_change(log, &params, place, from..range.end, &mut |batch| {
+            standing.foresee(&batch, 0);
+        })?;
     }
     Ok(standing)
+}
+
+/// The same as [`standing_rules`], with all changes that were ever read: also those that the partition
+/// has forgotten, as far as the log has them.
+///
+/// # Errors
+/// As [`foreseen_rules`].
+pub fn rules_with_history(
+    store: &dyn CheckpointStore,
+    log: &dyn EventLog,
+    params: &PipelineParams,
+    base: RuleBase<'_>,
+) -> Result<StandingRules> {
+    let (partition, mut standing) = of_first_partition(store, base)?;
+    let mut params = params.clone();
+    if let Some((topics, _)) = store.layout()? {
+        params.follow(&topics);
+    }
+    let mut recorded = Vec::new();
+    for (topic, name) in params.topics.iter().enumerate() {
+        if !params.inputs[topic].changes_rules() || log.partitions(name)?.is_none() {
+            continue;
+        }
+        let range = log.range(name, partition)?;
+        let until = standing.read_to(topic).min(range.end);
+        let place = (name.as_str(), partition);
+        each_change(log, &params, place, range.start..until, &mut |batch| {
+            recorded.push(batch);
+        })?;
+    }
+    standing.recall(&recorded);
+    Ok(standing)
+}
+
+/// Hands on the changes of rules between two offsets of a topic's partition.
+fn each_change(
+    log: &dyn EventLog,
+    params: &PipelineParams,
+    (name, partition): (&str, Partition),
+    offsets: Range<u64>,
+    take: &mut dyn FnMut(Batch),
+) -> Result<()> {
+    let mut next = offsets.start;
+    if next >= offsets.end {
+        return Ok(());
+    }
+    let mut reader = log.reader(name, partition, next)?;
+    let mut looks = 0;
+    while next < offsets.end {
+        let mut read = Vec::new();
+        let polled = reader.poll(LOOK, &mut |record| {
+            if record.offset < offsets.end {
+                let appended = record.append_time.0;
+                read.extend(change(params, record.value, record.offset, appended));
+            }
+        })?;
+        read.into_iter().for_each(&mut *take);
+        if polled.at_end {
+            break;
+        }
+        if polled.next_offset == next {
+            looks += 1;
+            if looks > LOOKS {
+                return Err(Error::Unavailable {
+                    what: "event log",
+                    why: format!("{name} {partition}: no record from offset {next} on for 10 s"),
+                });
+            }
+            std::thread::sleep(PAUSE);
+        } else {
+            looks = 0;
+        }
+        next = polled.next_offset;
+    }
+    Ok(())
 }
 
 /// A record as the pipeline reads it, where it is a change of rules that is dated as it may be.
@@ -109,6 +158,32 @@ fn change(params: &PipelineParams, value: &[u8], offset: u64, appended: i64) -> 
         .first()
         .is_some_and(|time| *time <= latest);
     is_dated_well.then_some(batch)
+}
+
+/// The names that robots, cases and registries have: what rules may be limited to.
+///
+/// # Errors
+/// As [`crate::robots`].
+pub fn known_names(store: &dyn CheckpointStore) -> Result<KnownNames> {
+    let mut known = KnownNames::default();
+    for view in crate::robots(store)? {
+        known.models.extend(view.record.robot_model);
+        known.facilities.extend(view.record.facility_id);
+        let outcomes = view.procedures.into_iter().filter_map(|case| case.outcome);
+        let phases = outcomes.flat_map(|outcome| outcome.phases);
+        known.phases.extend(phases.map(|phase| phase.name));
+    }
+    let (_, partitions) = store.layout()?.unwrap_or_default();
+    for partition in 0..partitions {
+        for (name, _) in store.save_numbers(partition)? {
+            match EntityKind::of_key(&name) {
+                Some((EntityKind::Model, id)) => drop(known.models.insert(id.to_owned())),
+                Some((EntityKind::Facility, id)) => drop(known.facilities.insert(id.to_owned())),
+                _ => {}
+            }
+        }
+    }
+    Ok(known)
 }
 
 fn of_first_partition(

@@ -84,6 +84,22 @@ pub fn faults(config: &Config) -> (Faults, Option<PipelineParams>) {
     (faults, params)
 }
 
+/// What of a configuration that can start may not be meant so.
+pub fn doubts(config: &Config, params: &PipelineParams) -> Vec<String> {
+    let mut doubts = config.doubts();
+    let written = params.processor.rules.written();
+    let file = config.rule_source().display();
+    if written.is_empty() {
+        doubts.push(format!(
+            "{file}: there is no rule in it, so only the conditions that are built in are raised"
+        ));
+    }
+    let datasets = params.registry.datasets();
+    let of_rules = written.iter().flat_map(|rule| rule.doubts(datasets, None));
+    doubts.extend(of_rules.map(|doubt| format!("{file}: {doubt}")));
+    doubts
+}
+
 /// Asks the warehouse, and gives it up after a while: it may take as long as it likes.
 fn asked(warehouse: &Arc<dyn Warehouse>, tables: Vec<TableSpec>) -> Result<()> {
     tables

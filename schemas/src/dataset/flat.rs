@@ -91,6 +91,10 @@ fn flatten_type(
         unit: field.unit.clone(),
         doc: field.doc.clone(),
         person: field.person.clone(),
+        symbols: match avro_type {
+            AvroType::Enum { symbols, .. } => symbols.clone(),
+            _ => Vec::new(),
+        },
     });
     Ok(())
 }

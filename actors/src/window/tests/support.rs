@@ -56,6 +56,7 @@ pub fn batch(samples: &[Sample]) -> Batch {
         unit: None,
         doc: None,
         person: None,
+        symbols: Vec::new(),
     };
     let mut columns = vec![
         column("robot_id", ColumnType::Utf8),

@@ -1,11 +1,11 @@
 //! What processors do by a configuration: windows, rules, indicators and entities.
 
 use theatre_actors::processor::{EntityConfig, ProcessorConfig, SessionConfig};
-use theatre_actors::rules::{RuleSet, RuleSpec};
+use theatre_actors::rules::RuleSet;
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::check::Faults;
-use theatre_config::{Config, SessionWindow, WindowConfig};
+use theatre_config::{Config, RuleText, SessionWindow, WindowConfig};
 use theatre_schemas::registry::Registry;
 
 /// The windows of a configuration; `None` where they are at fault.
@@ -38,15 +38,20 @@ pub(super) fn processor(
     windows: WindowPlan,
     faults: &mut Faults,
 ) -> Option<ProcessorConfig> {
-    let specs = faults.take(config.rule_specs());
-    let compiled = |specs: &[RuleSpec]| {
-        RuleSet::compile(specs, registry.datasets()).map_err(|error| named("rules", &error))
+    let text = faults.take(config.rule_text())?;
+    let text = RuleText {
+        path: config.rule_source(),
+        text: &text,
     };
-    for spec in specs.iter().flatten() {
-        let alone = RuleSet::check(spec, registry.datasets());
-        faults.take(alone.map_err(|error| named("rules", &error)));
-    }
-    let rules = faults.take(compiled(&specs?))?;
+    let specs = match text.whole(registry.datasets(), Some(&windows)) {
+        Ok(specs) => specs,
+        Err(all) => {
+            all.iter().for_each(|fault| faults.add(fault));
+            return None;
+        }
+    };
+    let compiled = RuleSet::compile(&specs, registry.datasets());
+    let rules = faults.take(compiled.map_err(|error| named("rules", &error)))?;
     let time = TimePolicy {
         reorder_bound_us: config.reorder_bound.0,
         allowed_lateness_us: config.allowed_lateness.0,

@@ -43,8 +43,12 @@ fn check(common: &Common) -> Result<(), Failure> {
     let mut doubts = Vec::new();
     let (faults, params) = match super::service::config(common) {
         Ok(config) => {
-            doubts = config.doubts();
-            gate::faults(&config)
+            let (faults, params) = gate::faults(&config);
+            doubts = match &params {
+                Some(params) => gate::doubts(&config, params),
+                None => config.doubts(),
+            };
+            (faults, params)
         }
         // What cannot be read has no values.
         Err(Failure::Usage(why)) => {

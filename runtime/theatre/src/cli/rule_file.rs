@@ -9,7 +9,7 @@
 //! file was put back meanwhile, or partitions would go by different rules. Its changes have ids, by
 //! which partitions know those that they have.
 
-mod differences;
+pub(super) mod differences;
 mod saying;
 mod watch;
 

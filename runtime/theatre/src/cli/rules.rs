@@ -1,5 +1,6 @@
 //! `theatre rules`: the rules that hold, changes of them, and rule files before they are used.
 
+mod applying;
 mod back_test;
 mod changing;
 mod check;
@@ -24,11 +25,13 @@ pub(super) enum Rules {
     /// The rules that hold: those of the configuration, as changed since.
     #[command(after_help = "Example: theatre rules list --output json")]
     List,
-    /// One rule in full, as in a rule file.
-    #[command(after_help = "Example: theatre rules show hot_motor")]
+    /// One rule in full, or all that hold, as in a rule file.
+    #[command(
+        after_help = "Examples: theatre rules show hot_motor\n          theatre rules show   (all that hold)"
+    )]
     Show {
-        /// Its id.
-        rule: String,
+        /// Its id; absent: all rules that hold.
+        rule: Option<String>,
         /// The one of this id that runs in the shadow.
         #[arg(long)]
         shadow: bool,
@@ -88,11 +91,25 @@ pub(super) enum Rules {
         #[arg(long)]
         simulated: bool,
     },
-    /// What a rule file would change of the rules that hold.
+    /// What `apply` would change of the rules that hold, key by key.
     #[command(after_help = "Example: theatre rules diff rules.toml")]
     Diff {
         /// Rule file.
         file: std::path::PathBuf,
+    },
+    /// Makes the rules that hold those of a file: adds what is new, changes what is another, and with
+    /// `--remove` removes what the file has not. The same file again changes nothing.
+    #[command(
+        after_help = "Examples: theatre rules apply rules.toml --comment 'release 4.2'\n          theatre rules apply rules.toml --remove   (the file says all that there is)"
+    )]
+    Apply {
+        /// Rule file.
+        file: std::path::PathBuf,
+        /// Remove the rules that hold and are not in the file.
+        #[arg(long)]
+        remove: bool,
+        #[command(flatten)]
+        who: changing::Who,
     },
     /// Changes of rules, the oldest first.
     #[command(
@@ -133,7 +150,7 @@ impl Rules {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         match self {
             Self::List => standing::list(common),
-            Self::Show { rule, shadow } => standing::show(common, &rule, shadow),
+            Self::Show { rule, shadow } => standing::show(common, rule.as_deref(), shadow),
             Self::Add { file, shadow, who } => changing::add(common, &file, shadow, &who),
             Self::Remove(which) => changing::turn(common, ChangeKind::Remove, which),
             Self::Enable(which) => changing::turn(common, ChangeKind::Enable, which),
@@ -145,7 +162,8 @@ impl Rules {
             } else {
                 theatre_config::SHIPPED_RULES
             }),
-            Self::Diff { file } => standing::diff(common, &file),
+            Self::Diff { file } => applying::diff(common, &file),
+            Self::Apply { file, remove, who } => applying::apply(common, &file, remove, &who),
             Self::History { rule: None } => standing::history(common),
             Self::History { rule: Some(rule) } => standing::versions(common, &rule),
             Self::Compare { rule } => compare::compare(common, &rule),

@@ -179,10 +179,10 @@ impl Service {
         dir.note_api(None)?;
         // The same faults as `theatre config check` names, all at once.
         gate::faults(config).0.checked()?;
-        for doubt in config.doubts() {
+        let mut params = crate::adapters::params(config, &dir, pseudonym_key(config, &dir)?)?;
+        for doubt in gate::doubts(config, &params) {
             tracing::warn!("{doubt}");
         }
-        let mut params = crate::adapters::params(config, &dir, pseudonym_key(config, &dir)?)?;
         change(&mut params);
         let adapters = Adapters::new(config, &dir, Access::Write)?;
         let ports = adapters.ports()?;

@@ -5,7 +5,7 @@ use theatre_actors::processor::ConditionView;
 use theatre_actors::rules::did_you_mean;
 use theatre_api::actions::{Known, Refusal};
 use theatre_queries::{self as queries, OpenCondition, StandingSilence};
-use theatre_schemas::records::Alert;
+use theatre_schemas::records::{Alert, Transition};
 
 use super::doing::refused;
 use crate::cli::output::{rows, time, value, write};
@@ -117,10 +117,16 @@ fn transition_json(alert: &Alert) -> Value {
 
 /// What happened, and what was said with it.
 fn in_words(alert: &Alert) -> String {
-    match &alert.comment {
-        Some(comment) => format!("{} - \"{comment}\"", alert.message),
-        None => alert.message.clone(),
+    let mut words = alert.message.clone();
+    if alert.transition == Transition::Assigned {
+        // The message says who has assigned it.
+        let to = alert.assignee.as_deref().unwrap_or("no one");
+        words.push_str(&format!(" (to {to})"));
     }
+    if let Some(comment) = &alert.comment {
+        words.push_str(&format!(" - \"{comment}\""));
+    }
+    words
 }
 
 pub(super) fn history(common: &Common, robot: Option<String>, limit: usize) -> Result<(), Failure> {

@@ -80,7 +80,7 @@ fn is_so(change: &RuleChange, standing: &StandingRules) -> bool {
 }
 
 /// Whether a rule is one of the file, as it is or under a higher version.
-fn has_become(wanted: &RuleSpec, rule: &RuleSpec) -> bool {
+pub(in crate::cli) fn has_become(wanted: &RuleSpec, rule: &RuleSpec) -> bool {
     let under_its_version = RuleSpec {
         version: rule.version,
         ..wanted.clone()
@@ -93,7 +93,7 @@ fn has_become(wanted: &RuleSpec, rule: &RuleSpec) -> bool {
 ///
 /// # Errors
 /// When a rule cannot be written as JSON, or there is no higher version.
-pub(super) fn with_versions(
+pub(in crate::cli) fn with_versions(
     changes: &mut [RuleChange],
     mut standing: StandingRules,
 ) -> Result<(), String> {
@@ -145,7 +145,7 @@ pub(super) fn is_to_be_said(change: &RuleChange, standing: &StandingRules, who: 
 ///
 /// # Errors
 /// Names the rules that do not fit those that hold, and why.
-pub(super) fn in_order(
+pub(in crate::cli) fn in_order(
     mut changes: Vec<RuleChange>,
     mut standing: StandingRules,
 ) -> Result<Vec<RuleChange>, String> {

@@ -153,12 +153,16 @@ impl Sayer {
         text: &str,
     ) -> Result<Vec<RuleChange>, String> {
         let (name, datasets) = (file.name(), self.rules.params.registry.datasets());
-        let now = rules::of_text(name, text, datasets)?;
+        let windows = &self.rules.params.processor.windows;
+        let now = rules::of_text(name, text, (datasets, Some(windows)))?;
         let placed = |error: &dyn std::fmt::Display| format!("{}: {error}", name.display());
         let compiled = RuleSet::compile(&now, datasets);
         let mut whole = compiled.map_err(|error| placed(&error))?;
-        let bound = whole.bind(&self.rules.params.processor.windows);
+        let bound = whole.bind(windows);
         bound.map_err(|error| placed(&error))?;
+        for doubt in now.iter().flat_map(|rule| rule.doubts(datasets, None)) {
+            tracing::warn!("{}: {doubt}", name.display());
+        }
         let standing = self.rules.foreseen().map_err(|error| error.to_string())?;
         let changes = differences::between(before, &now)?;
         let changes = differences::in_place_of(changes, &standing, WHO);

@@ -16,7 +16,7 @@ use theatre_schemas::registry::Registry;
 use theatre_system::clock::SystemClock;
 
 use super::file;
-use super::standing::standing;
+use super::standing::foreseen;
 use crate::cli::alerts::refused;
 use crate::cli::door::{Appender, Door, actor};
 use crate::cli::output::rows;
@@ -50,25 +50,25 @@ pub(in crate::cli) struct Which {
 }
 
 /// What changes are made from.
-struct Desk {
-    place: Place,
-    registry: Registry,
-    standing: StandingRules,
+pub(super) struct Desk {
+    pub(super) place: Place,
+    pub(super) registry: Registry,
+    pub(super) standing: StandingRules,
 }
 
 impl Desk {
-    fn open(common: &Common) -> Result<Self, Failure> {
+    pub(super) fn open(common: &Common) -> Result<Self, Failure> {
         let place = Place::of(common)?;
         let registry = adapters::registry(&place.config)?;
         Ok(Self {
-            standing: standing(&place)?,
+            standing: foreseen(&place)?,
             place,
             registry,
         })
     }
 
     /// A change by a person; what it does is yet to be said.
-    fn change(who: &Who) -> Result<RuleChange, Failure> {
+    pub(super) fn change(who: &Who) -> Result<RuleChange, Failure> {
         Ok(RuleChange {
             change_id: rule_changes::new_id(),
             at: SystemClock.now().0,
@@ -79,12 +79,12 @@ impl Desk {
     }
 
     /// Checks all changes, then sends them in and says what became of them.
-    fn submit(mut self, common: &Common, changes: &[RuleChange]) -> Result<(), Failure> {
+    pub(super) fn submit(mut self, common: &Common, changes: &[RuleChange]) -> Result<(), Failure> {
         for change in changes {
             let versions = self.standing.check_version(change);
             versions.map_err(Failure::Usage)?;
             let checked = self.standing.check(change);
-            checked.map_err(|why| Failure::Usage(format!("{}: {why}", change.rule_id)))?;
+            checked.map_err(|why| Failure::Usage(about(&change.rule_id, &why)))?;
         }
         let (ids, said) = self.send(changes)?;
         let line = |(change, id): (&RuleChange, &String)| {
@@ -155,11 +155,20 @@ impl Desk {
     }
 }
 
+/// What is wrong with a change of a rule, naming the rule once.
+fn about(rule: &str, why: &str) -> String {
+    if why.contains(&format!("'{rule}'")) {
+        return why.to_owned();
+    }
+    format!("{rule}: {why}")
+}
+
 pub(super) fn add(common: &Common, path: &Path, shadow: bool, who: &Who) -> Result<(), Failure> {
     let desk = Desk::open(common)?;
     let mut config = desk.place.config.clone();
     // Rules that they follow may hold already: the whole is checked with these.
     let rules = file::checked(path, &mut config, desk.registry.datasets())?;
+    file::say_doubts(&rules, &desk.place, desk.registry.datasets());
     let mut changes = Vec::new();
     for rule in rules {
         let json = serde_json::to_string(&rule).map_err(|error| {

@@ -9,7 +9,8 @@ use theatre_schemas::dataset::Datasets;
 
 use super::file;
 use crate::cli::output::rows;
-use crate::cli::{Common, Failure, Output, service};
+use crate::cli::service::Place;
+use crate::cli::{Common, Failure, Output};
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
 #[derive(Debug, Args)]
@@ -20,9 +21,11 @@ pub(in crate::cli) struct Check {
 
 impl Check {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut config = service::config(common)?;
+        let place = Place::of(common)?;
+        let mut config = place.config.clone();
         let registry = crate::adapters::registry(&config)?;
         let rules = file::compiled(&self.file, &mut config, registry.datasets())?;
+        file::say_doubts(&rules.written(), &place, registry.datasets());
         let written = rules.rules().iter().enumerate();
         let lines: Vec<Vec<Value>> = written
             .filter(|(_, rule)| !is_built_in(&rule.spec.kind))

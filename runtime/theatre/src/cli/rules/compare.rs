@@ -9,7 +9,7 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::{Alert, Priority, Transition};
 
-use super::standing::standing;
+use super::standing::with_history;
 use crate::cli::output::{rows, time, value, write};
 use crate::cli::service::Place;
 use crate::cli::{Common, Failure, Output};
@@ -249,7 +249,7 @@ pub(super) fn compare(common: &Common, rule: &str) -> Result<(), Failure> {
     let store = place.look()?.store()?;
     let of = |kind| theatre_queries::alerts_of(&*store, kind, rule).map(conditions);
     let (live, shadow) = (of(OutputKind::Alert)?, of(OutputKind::ShadowAlert)?);
-    let standing = standing(&place)?;
+    let standing = with_history(&place)?;
     let stretches = stretches(&standing, rule);
     if shadow.is_empty() && stretches.is_empty() {
         return Err(Failure::Usage(format!(

@@ -1,15 +1,21 @@
-//! A rule file in place of the configured one: read, compiled, and what is wrong with it.
+//! A rule file in place of the configured one: read, compiled, and what is wrong with it or may not be
+//! meant so.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use theatre_actors::rules::{RuleError, RuleSet, RuleSpec};
-use theatre_config::Config;
+use serde::Serialize;
+use theatre_actors::rules::{KnownNames, RuleSet, RuleSpec};
+use theatre_actors::window::WindowPlan;
+use theatre_config::{Config, RuleText};
+use theatre_pipeline::params::window_plan;
 use theatre_schemas::dataset::Datasets;
 
 use crate::cli::Failure;
+use crate::cli::service::Place;
 
-/// The rules of a file, compiled against the datasets; the configuration is changed to use them.
+/// The rules of a file, compiled against the datasets and the windows; the configuration is changed to
+/// use them.
 ///
 /// # Errors
 /// Names every rule that is wrong, with its line and why.
@@ -18,7 +24,7 @@ pub(super) fn compiled(
     config: &mut Config,
     datasets: &Datasets,
 ) -> Result<RuleSet, Failure> {
-    compile(file, &checked(file, config, datasets)?, datasets)
+    compile(file, &whole(file, config, datasets)?, (config, datasets))
 }
 
 /// The same, of which those in the shadow are tried as if they were not.
@@ -30,7 +36,7 @@ pub(super) fn out_of_the_shadow(
     config: &mut Config,
     datasets: &Datasets,
 ) -> Result<RuleSet, Failure> {
-    let mut specs = checked(file, config, datasets)?;
+    let mut specs = whole(file, config, datasets)?;
     let mut ids = BTreeSet::new();
     for spec in &mut specs {
         spec.shadow = false;
@@ -42,15 +48,38 @@ pub(super) fn out_of_the_shadow(
             )));
         }
     }
-    compile(file, &specs, datasets)
+    compile(file, &specs, (config, datasets))
 }
 
-fn compile(file: &Path, specs: &[RuleSpec], datasets: &Datasets) -> Result<RuleSet, Failure> {
-    RuleSet::compile(specs, datasets)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
+fn compile(
+    file: &Path,
+    specs: &[RuleSpec],
+    (config, datasets): (&Config, &Datasets),
+) -> Result<RuleSet, Failure> {
+    let compiled = RuleSet::compile(specs, datasets).and_then(|mut rules| {
+        if let Some(windows) = window_plan(config) {
+            rules.bind(&windows)?;
+        }
+        Ok(rules)
+    });
+    compiled.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 
-/// The same, each rule by itself: what it says of other rules is not looked at.
+/// The rules of a file that are good together.
+///
+/// # Errors
+/// As [`compiled`].
+fn whole(file: &Path, config: &mut Config, datasets: &Datasets) -> Result<Vec<RuleSpec>, Failure> {
+    let text = chosen(file, config)?;
+    let windows = window_plan(config);
+    let rules = RuleText {
+        path: file,
+        text: &text,
+    };
+    some(file, rules.whole(datasets, windows.as_ref())).map_err(Failure::Usage)
+}
+
+/// The rules of a file, each by itself: what it says of other rules is not looked at.
 ///
 /// # Errors
 /// As [`compiled`].
@@ -59,8 +88,14 @@ pub(super) fn checked(
     config: &mut Config,
     datasets: &Datasets,
 ) -> Result<Vec<RuleSpec>, Failure> {
+    let text = chosen(file, config)?;
+    of_text(file, &text, (datasets, window_plan(config).as_ref())).map_err(Failure::Usage)
+}
+
+/// The text of a file, which the configuration uses from now on.
+fn chosen(file: &Path, config: &mut Config) -> Result<String, Failure> {
     config.rules = Some(file.to_owned().into());
-    of_text(file, &theatre_config::read(file)?, datasets).map_err(Failure::Usage)
+    Ok(theatre_config::read(file)?)
 }
 
 /// The same of a text that was read from a file.
@@ -68,50 +103,67 @@ pub(super) fn checked(
 /// # Errors
 /// As [`checked`], each fault on a line.
 pub(in crate::cli) fn of_text(
-    file: &Path,
+    path: &Path,
     text: &str,
-    datasets: &Datasets,
+    (datasets, windows): (&Datasets, Option<&WindowPlan>),
 ) -> Result<Vec<RuleSpec>, String> {
-    let specs = theatre_config::rules_of(file, text).map_err(|error| error.to_string())?;
-    if specs.is_empty() {
+    some(path, RuleText { path, text }.each(datasets, windows))
+}
+
+/// Refuses a file without any rule.
+fn some(file: &Path, rules: Result<Vec<RuleSpec>, Vec<String>>) -> Result<Vec<RuleSpec>, String> {
+    let rules = rules.map_err(|faults| faults.join("\n"))?;
+    if rules.is_empty() {
         return Err(format!(
             "{}: there is no rule in it: begin one with [[rule]]",
             file.display()
         ));
     }
-    let mut faults: Vec<String> = Vec::new();
-    let mut fault = |at: usize, error: &RuleError| {
-        faults.push(format!("{}:{}: {error}", file.display(), line(text, at)));
+    Ok(rules)
+}
+
+/// Says on standard error what of rules may not be meant so, by the schemas and by what the store
+/// knows.
+pub(super) fn say_doubts<'a>(
+    rules: impl IntoIterator<Item = &'a RuleSpec>,
+    place: &Place,
+    datasets: &Datasets,
+) {
+    let known = match known_names(place) {
+        Ok(known) => known,
+        Err(Failure::Usage(why) | Failure::Failed(why) | Failure::Unreachable(why)) => {
+            eprintln!("warning: what is registered is not known: {why}");
+            None
+        }
+        Err(Failure::Difference | Failure::Interrupted) => None,
     };
-    for (at, spec) in specs.iter().enumerate() {
-        if let Err(error) = RuleSet::check(spec, datasets) {
-            fault(at, &error);
-        } else if specs[..at].iter().any(|other| other.id == spec.id) {
-            // Alone it is good: what is wrong is that there are two.
-            if let Err(error) = RuleSet::compile(&pair(&specs[..=at], spec), datasets) {
-                fault(at, &error);
-            }
+    for rule in rules {
+        for doubt in rule.doubts(datasets, known.as_ref()) {
+            eprintln!("warning: {doubt}");
         }
     }
-    if faults.is_empty() {
-        return Ok(specs);
+}
+
+/// The names that the store knows; nothing where nothing has run yet.
+fn known_names(place: &Place) -> Result<Option<KnownNames>, Failure> {
+    if place.config.store.url.is_none() && !place.dir.store().exists() {
+        return Ok(None);
     }
-    Err(faults.join("\n"))
+    let store = place.look()?.store()?;
+    Ok(Some(theatre_queries::known_names(&*store)?))
 }
 
-/// A rule twice, as two rules of one id are.
-fn pair(before: &[RuleSpec], spec: &RuleSpec) -> [RuleSpec; 2] {
-    let first = before.iter().find(|other| other.id == spec.id);
-    [first.unwrap_or(spec).clone(), spec.clone()]
-}
-
-/// The line on which the rule with this place in the file begins, from 1.
-fn line(text: &str, place: usize) -> usize {
-    let mut begins = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.trim_start().starts_with("[[rule]]"));
-    begins.nth(place).map_or(1, |(at, _)| at + 1)
+/// Rules as a rule file has them.
+///
+/// # Errors
+/// When one cannot be written as TOML.
+pub(super) fn as_toml(rules: &[RuleSpec]) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct RuleFile<'a> {
+        rule: &'a [RuleSpec],
+    }
+    toml::to_string(&RuleFile { rule: rules })
+        .map_err(|error| format!("the rules cannot be written as TOML: {error}"))
 }
 
 #[cfg(test)]

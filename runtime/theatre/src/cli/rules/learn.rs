@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
 use serde_json::{Value, json};
 use theatre_actors::rules::{CohortNormal, RuleKind, RuleSet, RuleSpec};
 use theatre_backtest::learning::{Learnt, TooFew, normals, rules_that_learn};
@@ -29,12 +28,6 @@ pub(in crate::cli) struct Learn {
     /// version. Comments of the file are not kept.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
-}
-
-/// A rule file as it is written.
-#[derive(Serialize)]
-struct RuleFile<'a> {
-    rule: &'a [RuleSpec],
 }
 
 impl Learn {
@@ -84,7 +77,7 @@ impl Learn {
         match &self.write {
             Some(path) => {
                 let text = written(&specs, &learnt).map_err(Failure::Failed)?;
-                file::of_text(path, &text, datasets).map_err(Failure::Usage)?;
+                file::of_text(path, &text, (datasets, None)).map_err(Failure::Usage)?;
                 std::fs::write(path, text).map_err(|error| {
                     Failure::Failed(format!("--write {}: {error}", path.display()))
                 })
@@ -144,8 +137,7 @@ fn written(specs: &[RuleSpec], learnt: &[Learnt]) -> Result<String, String> {
             spec.version = spec.version.saturating_add(1);
         }
     }
-    toml::to_string(&RuleFile { rule: &specs })
-        .map_err(|error| format!("the rules cannot be written as TOML: {error}"))
+    file::as_toml(&specs)
 }
 
 fn print(common: &Common, learnt: &[Learnt]) -> Result<(), Failure> {

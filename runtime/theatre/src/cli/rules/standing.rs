@@ -1,17 +1,17 @@
 //! The rules that hold, and how they came to be.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeFate, RuleBase, RuleChange, StandingRules};
+use theatre_actors::ports::{CheckpointStore, EventLog};
 use theatre_actors::rules::{RuleSpec, did_you_mean};
+use theatre_pipeline::PipelineParams;
 
 use super::check::kind_name;
 use super::file;
 use crate::adapters;
-use crate::cli::output::{rows, time, value};
+use crate::cli::output::{rows, time, value, write};
 use crate::cli::service::Place;
-use crate::cli::{Common, Failure};
+use crate::cli::{Common, Failure, Output};
 
 /// The rules that hold. Where nothing has run yet they are those of the configuration.
 pub(in crate::cli) fn standing(place: &Place) -> Result<StandingRules, Failure> {
@@ -71,61 +71,70 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
     rows(common.output, &names, &lines)
 }
 
-pub(super) fn show(common: &Common, id: &str, shadow: bool) -> Result<(), Failure> {
+/// One rule, or all that hold, as a rule file has them.
+pub(super) fn show(common: &Common, id: Option<&str>, shadow: bool) -> Result<(), Failure> {
     let standing = standing(&Place::of(common)?)?;
-    let mut rules = standing.known().map(|(rule, _)| rule);
-    let Some(rule) = rules.find(|rule| rule.id == id && rule.shadow == shadow) else {
-        let ids: Vec<&str> = standing.known().map(|(rule, _)| rule.id.as_str()).collect();
-        let place = if shadow { " in the shadow" } else { "" };
-        return Err(Failure::Usage(format!(
-            "there is no rule '{id}'{place}; {}",
-            did_you_mean(id, &ids)
-        )));
+    let rules = match id {
+        None => standing.rules(),
+        Some(id) => {
+            let mut known = standing.known().map(|(rule, _)| rule);
+            let found = known.find(|rule| rule.id == id && rule.shadow == shadow);
+            let rule = found.ok_or_else(|| {
+                let ids: Vec<&str> = standing.known().map(|(rule, _)| rule.id.as_str()).collect();
+                let place = if shadow { " in the shadow" } else { "" };
+                Failure::Usage(format!(
+                    "there is no rule '{id}'{place}; {}",
+                    did_you_mean(id, &ids)
+                ))
+            })?;
+            vec![rule.clone()]
+        }
     };
-    value(&json!(rule))
+    match (common.output, id, rules.as_slice()) {
+        (Output::Json, Some(_), [rule]) => value(&json!(rule)),
+        (Output::Json, ..) => value(&json!(rules)),
+        _ => write(&file::as_toml(&rules).map_err(Failure::Failed)?),
+    }
 }
 
-pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
-    let place = Place::of(common)?;
-    let registry = adapters::registry(&place.config)?;
-    let mut config = place.config.clone();
-    let wanted = file::compiled(path, &mut config, registry.datasets())?.written();
-    let known = standing(&place)?.rules();
-    let find = |rules: &[RuleSpec], wanted: &RuleSpec| {
-        let is = |rule: &&RuleSpec| (&rule.id, rule.shadow) == (&wanted.id, wanted.shadow);
-        rules.iter().find(is).cloned()
+/// The rules that hold, with all changes that were ever made, as far as the log has them.
+pub(super) fn with_history(place: &Place) -> Result<StandingRules, Failure> {
+    by_the_log(place, theatre_queries::rules_with_history)
+}
+
+/// The rules that hold once all that is in the log is read.
+pub(super) fn foreseen(place: &Place) -> Result<StandingRules, Failure> {
+    by_the_log(place, theatre_queries::foreseen_rules)
+}
+
+/// What makes rules of store and log.
+type Reading = fn(
+    &dyn CheckpointStore,
+    &dyn EventLog,
+    &PipelineParams,
+    RuleBase<'_>,
+) -> theatre_actors::ports::Result<StandingRules>;
+
+fn by_the_log(place: &Place, read: Reading) -> Result<StandingRules, Failure> {
+    if place.config.store.url.is_none() && !place.dir.store().exists() {
+        return standing(place);
+    }
+    let adapters = place.look()?;
+    // No column of a change of rules is a pseudonym.
+    let params = adapters::params(&place.config, [0; 32])?;
+    let rules = place.config.rule_specs()?;
+    let base = RuleBase {
+        rules: &rules,
+        needs_approval: place.config.rules_approval,
+        datasets: params.registry.datasets(),
+        windows: Some(&params.processor.windows),
     };
-    let mut lines = Vec::new();
-    for rule in &wanted {
-        let (change, before) = match find(&known, rule) {
-            None => ("new", None),
-            Some(before) if before == *rule => continue,
-            Some(before) => ("changed", Some(before)),
-        };
-        lines.push(vec![
-            json!(rule.id),
-            json!(change),
-            json!(before),
-            json!(rule),
-        ]);
-    }
-    for rule in known.iter().filter(|rule| find(&wanted, rule).is_none()) {
-        lines.push(vec![
-            json!(rule.id),
-            json!("not in the file"),
-            json!(rule),
-            Value::Null,
-        ]);
-    }
-    rows(
-        common.output,
-        &["rule", "change", "now", "in_the_file"],
-        &lines,
-    )
+    let (store, log) = (adapters.store()?, adapters.log()?);
+    Ok(read(&*store, &*log, &params, base)?)
 }
 
 pub(super) fn history(common: &Common) -> Result<(), Failure> {
-    let standing = standing(&Place::of(common)?)?;
+    let standing = with_history(&Place::of(common)?)?;
     let lines: Vec<Vec<Value>> = standing
         .changes()
         .iter()
@@ -160,7 +169,7 @@ pub(super) fn history(common: &Common) -> Result<(), Failure> {
 
 /// Each version of a rule with what it says, and what else was done to it.
 pub(super) fn versions(common: &Common, id: &str) -> Result<(), Failure> {
-    let standing = standing(&Place::of(common)?)?;
+    let standing = with_history(&Place::of(common)?)?;
     let of_base = standing.base().iter().filter(|rule| rule.id == id);
     let of_base = of_base.map(|rule| {
         vec![
