@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LakeRegister, LoadBatch,
+    DeadLetterStore, DeferredBatches, Epoch, Error, FileFilter, FileStage, LakeFile, LakeRegister, LoadBatch,
     PageStore, RegisteredFile, Result, TableBatch,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
@@ -560,6 +560,10 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
 
     /// Dead letters, newest first, at most `limit` (0 = all).
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>>;
+
+    /// Registered files by filter, in order of partition and number. What it costs goes by how many
+    /// files there are in the range and beside it, not by how many are registered.
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>>;
 
     /// All registered files.
     fn all_files(&self) -> Result<Vec<RegisteredFile>>;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Epoch, Error, Expiry, Export,
-    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
     StoredUndelivered, Undelivered, UnknownCode,
 };
@@ -622,6 +622,13 @@ impl CheckpointStore for EmbeddedStore {
             [limit],
             outputs::read_dead,
         )
+    }
+
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        let (sql, values) = files::within(filter);
+        let mut found = self.query(&sql, values, files::read)?;
+        found.retain(|file| filter.takes(file));
+        Ok(found)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {

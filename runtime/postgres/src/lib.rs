@@ -30,7 +30,7 @@ use sqlx::PgConnection;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
-    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
     StoredUndelivered, TableBatch, Undelivered,
 };
@@ -440,6 +440,11 @@ impl CheckpointStore for PostgresStore {
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         self.session
             .read(async |connection| outputs::find_dead(connection, limit).await)
+    }
+
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        self.session
+            .read(async |connection| files::within(connection, filter).await)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {

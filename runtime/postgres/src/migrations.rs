@@ -13,7 +13,7 @@ use super::failure::{Attempt, Failure};
 use super::tables;
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -38,6 +38,10 @@ const FILES: [(&str, &str); 9] = [
     ),
     ("pages", include_str!("../migrations/0008_pages.sql")),
     ("tables", include_str!("../migrations/0009_tables.sql")),
+    (
+        "file_times",
+        include_str!("../migrations/0010_file_times.sql"),
+    ),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;

@@ -769,6 +769,10 @@ impl CheckpointStore for GatedStore {
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         self.gate.call(|| self.inner.find_dead(limit))
     }
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        self.gate.call(|| self.inner.find_files(filter))
+    }
+
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
         self.gate.call(|| self.inner.all_files())
     }

@@ -251,7 +251,10 @@ mod tests {
         connection.execute_batch(before).unwrap();
         drop(connection);
         let applied = EmbeddedStore::migrate(&path).unwrap();
-        assert_eq!(applied, ["0004_dead_replay_indexes", "0005_pages"]);
+        assert_eq!(
+            applied,
+            ["0004_dead_replay_indexes", "0005_pages", "0006_file_times"]
+        );
         let store = EmbeddedStore::open_read_only(&path).unwrap();
         assert_eq!(store.dead_replays_in_doubt().unwrap().len(), 1);
         assert!(EmbeddedStore::migrate(&path).unwrap().is_empty());

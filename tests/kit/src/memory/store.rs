@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
-    Expiry, Export, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister, LoadBatch,
+    Expiry, Export, FileFilter, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister, LoadBatch,
     OutputFilter, PartitionCommit, PartitionStatus, PastLayout, PlaceInLog, ProcessorMove,
     ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
     StoredUndelivered, TableBatch, Undelivered,
@@ -920,6 +920,12 @@ impl CheckpointStore for MemoryStore {
             found.truncate(limit);
         }
         Ok(found)
+    }
+
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        let mut files = self.all_files()?;
+        files.retain(|file| filter.takes(file));
+        Ok(files)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
