@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeadLetterStore, DeferredBatches, Epoch, Error, FileFilter, FileStage, LakeFile, LakeRegister, LoadBatch,
-    PageStore, RegisteredFile, Result, TableBatch,
+    DeadLetterStore, DeferredBatches, Epoch, Error, FileFilter, FileStage, LakeFile, LakeRegister,
+    LoadBatch, PageStore, RegisteredFile, Result, TableBatch,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};

@@ -10,9 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Epoch, Error, Expiry, Export,
-    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, Undelivered, UnknownCode,
+    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus,
+    PastLayout, ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput,
+    StoredProcessor, StoredUndelivered, Undelivered, UnknownCode,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::state::Stored;

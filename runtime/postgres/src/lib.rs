@@ -30,8 +30,8 @@ use sqlx::PgConnection;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
-    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus,
+    PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
     StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::Partition;

@@ -889,7 +889,9 @@ pub fn store_finds_files(store: &dyn CheckpointStore) -> Result<()> {
     let expected = |partitions: &[u32], paths: &[&str]| -> Vec<(u32, String)> {
         let of = |partition: &u32| {
             let partition = *partition;
-            paths.iter().map(move |path| (partition, (*path).to_owned()))
+            paths
+                .iter()
+                .map(move |path| (partition, (*path).to_owned()))
         };
         partitions.iter().flat_map(of).collect()
     };

@@ -550,6 +550,24 @@ impl PageStore for GatedStore {
     fn output_page(&self, filter: &PageFilter) -> Result<OutputPage> {
         self.gate.call(|| self.inner.output_page(filter))
     }
+    fn last_revisions(
+        &self,
+        kind: OutputKind,
+        ids: &[String],
+        seen: &[u64],
+    ) -> Result<Vec<StoredOutput>> {
+        self.gate
+            .call(|| self.inner.last_revisions(kind, ids, seen))
+    }
+    fn of_subjects(
+        &self,
+        kind: OutputKind,
+        after: Option<&str>,
+        subjects: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.gate
+            .call(|| self.inner.of_subjects(kind, after, subjects))
+    }
     fn dead_page(&self, after: Option<(u64, Partition)>, limit: usize) -> Result<Vec<StoredDead>> {
         self.gate.call(|| self.inner.dead_page(after, limit))
     }

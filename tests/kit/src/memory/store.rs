@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
-    Expiry, Export, FileFilter, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister, LoadBatch,
-    OutputFilter, PartitionCommit, PartitionStatus, PastLayout, PlaceInLog, ProcessorMove,
-    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, TableBatch, Undelivered,
+    Expiry, Export, FileFilter, FileRevision, FileStage, LakeCut, LakeFile, LakeRegister,
+    LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, PlaceInLog,
+    ProcessorMove, ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput,
+    StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
