@@ -166,7 +166,6 @@ impl DirectEncoder {
             work,
         };
         reader.work.places.clear();
-        reader.text.peek();
         let key = reader.record(&self.fields, Some(self.key), out)?;
         Some(Encoded {
             read: reader.text.read(),
@@ -304,7 +303,9 @@ impl Reader<'_> {
                 out.push(other << 1);
                 self.value(kind, out)?;
             }
-            Kind::Record(fields) => drop(self.record(fields, None, out)?),
+            Kind::Record(fields) => {
+                self.record(fields, None, out)?;
+            }
             Kind::Array { items, length } => self.array(items, *length, out)?,
             Kind::Rare(avro_type) => self.rare(avro_type, byte, out)?,
             Kind::None => return None,

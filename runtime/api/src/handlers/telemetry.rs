@@ -185,7 +185,11 @@ fn answer(parts: &Parts, question: Question) -> Answer<TelemetryRows> {
         }
     };
     let complete_until = match parts.topics.get(&question.dataset.name) {
-        None => lake.is_none().then_some(question.from),
+        None if lake.is_none() => {
+            missing.note("lake_off", 0, 0);
+            Some(question.from)
+        }
+        None => None,
         Some(topic) => {
             let tail = tail::read(parts, &question, topic, lake, &mut found)?;
             if tail.unknown > 0 {

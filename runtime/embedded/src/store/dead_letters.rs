@@ -245,6 +245,7 @@ mod tests {
         drop(EmbeddedStore::open(&path).unwrap());
         let before = "DROP INDEX dead_replay_in_doubt; DROP INDEX dead_replay_copy;
             DROP INDEX fact_latest; DROP INDEX fact_subject; DROP INDEX fact_committed; ALTER TABLE family DROP COLUMN saved_at;
+            DROP INDEX lake_file_times; ALTER TABLE lake_file DROP COLUMN event_time_min; ALTER TABLE lake_file DROP COLUMN event_time_max;
             INSERT INTO dead_replay VALUES (0, 1, 1, 0, 0, 4, NULL, 9);
             PRAGMA user_version = 3;";
         let connection = rusqlite::Connection::open(&path).unwrap();

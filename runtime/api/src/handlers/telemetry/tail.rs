@@ -1,8 +1,9 @@
 //! Rows of the log that no file of the lake has yet, or none that can be read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use theatre_actors::ports::{EventLog, LogRange, PollLimit, RecordView};
+use theatre_actors::ports::{LogRange, PollLimit, RecordView};
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::decode::BatchBuilder;
@@ -101,7 +102,7 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(parts: &'a Parts, question: &'a Question) -> Self {
         // Without the key of the pseudonyms what they stand for is left out of the answer.
-        let no_key = || Pseudonyms::new([0; 32]).into();
+        let no_key = || Arc::new(Pseudonyms::new([0; 32]));
         let pseudonyms = parts.pseudonyms.clone().unwrap_or_else(no_key);
         let dataset = question.dataset.clone();
         Self {
