@@ -81,14 +81,22 @@ async function signalPlot(id, found, signal, dataset, query, moved, cases, work,
   return plot(series, limits, marks, stretches.concat(serviceStretches(work)), (from, until) => go({ from: new Date(from).toISOString(), until: new Date(until).toISOString() }));
 }
 
+/// What a rule's parts say, in words: those that say nothing are left out.
+function said(value) {
+  if (Array.isArray(value)) return value.map((part) => (typeof part === "object" ? `(${said(part)})` : part)).join(" and ");
+  if (value === null || typeof value !== "object") return value;
+  return Object.entries(value)
+    .filter(([, part]) => part !== null && part !== "0us" && !(Array.isArray(part) && part.length === 0))
+    .map(([name, part]) => `${name} ${part !== null && typeof part === "object" && !Array.isArray(part) ? `(${said(part)})` : said(part)}`)
+    .join(", ");
+}
+
 /// What is watched for?
 export const rules = {
   title: "Rules",
   async show() {
     const found = await get("rules");
-    const details = (rule) => Object.entries(Object.values(rule.kind)[0] || {})
-      .filter(([, value]) => value !== null && (!Array.isArray(value) || value.length > 0))
-      .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+    const details = (rule) => said(Object.values(rule.kind)[0] || {});
     return [el("h1", {}, "Rules"), lead("The rules that are in force, and those that are disabled."), table("Rules", [
       { name: "rule", cell: (rule) => rule.id },
       { name: "judges", cell: (rule) => (!rule.is_enabled ? "disabled" : rule.shadow ? "in the shadow" : "yes") },
