@@ -25,7 +25,7 @@ function waits(partitions, files) {
     ["results to publish", of((row) => row.outputs - row.relayed), false],
     ["results to export", of((row) => row.outputs - row.exported), false],
     ["files to load", stage("completed"), false],
-    ["dead letters", of((row) => row.dead), true],
+    ["dead letters so far", of((row) => row.dead), true],
     ["files set aside", stage("quarantined"), true],
     ["files lost", stage("lost"), true],
   ];
@@ -54,19 +54,25 @@ function behind(found) {
   ], rows);
 }
 
+/// Says what would become of a record that is sent again, and sends it if that is wanted.
 async function sendAgain(row) {
+  const letters = [{ partition: row.partition, number: row.number }];
+  const replays = (dry_run) => change("POST", "dead-letters/replays", { letters, dry_run });
+  const name = `Dead letter ${row.partition}/${row.number}`;
   try {
-    const letters = [{ partition: row.partition, number: row.number }];
-    const tried = await change("POST", "dead-letters/replays", { letters, dry_run: true });
-    const fate = (tried.items || tried.letters || [])[0];
-    const why = fate && (fate.why || fate.fate || fate.outcome);
-    if (!confirm(`Send the record of dead letter ${row.partition}/${row.number} again?${why ? ` It would be: ${words(String(why))}.` : ""}`)) return;
-    await change("POST", "dead-letters/replays", { letters });
-    notice("It is in the log again, and applied as soon as it is read.", "done");
+    const tried = await replays(true);
+    const [fate] = tried.letters;
+    if (tried.sent === 0) return notice(`${name} is not sent: ${fate ? fate.detail : "it is not there any more"}.`, "wrong");
+    const dies = fate && !["applies", "duplicate", "unknown"].includes(fate.fate);
+    const outlook = fate ? `${dies ? "It would die again: " : ""}${fate.detail}.` : "";
+    if (!confirm(`Send the record of ${name.toLowerCase()} again? ${outlook}`)) return null;
+    const done = await replays(false);
+    notice(done.sent > 0 ? `${name} is in the log again, and shows as soon as it is read.` : `${name} was not sent: ${words(Object.keys(done.refused).join(", "))}.`, done.sent > 0 ? "done" : "wrong");
     dispatchEvent(new Event("acted"));
   } catch (problem) {
     notice(problem.message, "wrong");
   }
+  return null;
 }
 
 async function deadLetters(me) {
