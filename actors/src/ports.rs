@@ -33,7 +33,7 @@ pub use erasure::{
     add_erased,
 };
 pub use lake::{Lake, LakeBytes, LakeEntry, LakeUpload, attempts_of, is_outdated, outside};
-pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
+pub use lake_files::{DeferredBatches, FileFilter, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use layouts::{PastLayout, ProcessorMove, Repartition};
 pub use log::{
     Appender, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing,

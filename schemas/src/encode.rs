@@ -8,9 +8,11 @@
 //! texts `NaN`, `Infinity` and `-Infinity`. A key may be a path, as columns are called:
 //! `arm_position.x`, `joints[2].current`.
 
+mod direct;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use serde_json::{Map, Value};
 
 use crate::avro_type::{self, AvroField, AvroType};
 use crate::dataset::SchemaError;
+
+pub use direct::{DirectEncoder, Encoded, Workspace};
 
 /// Most faults that are named of one record.
 const FAULTS_MAX: usize = 8;
@@ -229,6 +233,22 @@ fn null_branch(avro_type: &AvroType) -> Option<usize> {
         AvroType::Null => Some(0),
         _ => None,
     }
+}
+
+/// What is written for a field that is left out; `None`: it may not be.
+fn absent(field: &AvroField) -> Option<Vec<u8>> {
+    let value = match &field.default {
+        Some(default) => default,
+        None => null_branch(&field.avro_type).map(|_| &Value::Null)?,
+    };
+    let mut out = Vec::new();
+    let mut writer = Writer {
+        out: &mut out,
+        pointer: String::new(),
+        faults: Vec::new(),
+    };
+    writer.value(field, &field.avro_type, value);
+    writer.faults.is_empty().then_some(out)
 }
 
 /// Longest array that a path makes.

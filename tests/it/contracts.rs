@@ -117,6 +117,7 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
     contract::store_keeps_what_is_done_about_dead_letters(&*empty("dead_letters")?)?;
     contract::store_gives_pages(&*empty("pages")?)?;
     contract::store_plans_loads(&*empty("loads")?)?;
+    contract::store_finds_files(&*empty("found_files")?)?;
     contract::store_revises_files(&*empty("revised_files")?)?;
     contract::store_exports_each_output_once(&*empty("exports")?)?;
     contract::store_plans_beside_what_is_stuck(&*empty("stuck")?)?;

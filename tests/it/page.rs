@@ -344,6 +344,49 @@ fn a_person_acknowledges_and_silences_on_the_page_and_the_command_line_says_so()
     silent(&browser)
 }
 
+/// Elements that reach beyond the right edge of the screen, and texts that are cut off.
+const CUT: &str = "const width = document.documentElement.clientWidth;
+    return [...document.querySelectorAll('body *')].filter((element) => {
+        const box = element.getBoundingClientRect();
+        const isHidden = element.closest('.hidden, thead, .skip, svg, select, .fleet') !== null;
+        const isCut = element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX === 'hidden' && element.clientWidth > 1;
+        return !isHidden && box.width > 0 && (box.right > width + 1 || box.left < -1 || isCut);
+    }).map((element) => `${element.tagName} ${element.className} ${element.textContent.slice(0, 40)}`)";
+
+#[test]
+fn on_a_phone_nothing_is_cut_off_and_every_heading_is_in_sight() -> Result<()> {
+    let shown = Shown::start()?;
+    shown.fill()?;
+    let hot = shown.condition("r1", "hot")?;
+    let browser = shown.watch("operator", "fleet")?;
+    browser.screen(360, 740)?;
+    for (name, view, title, texts) in VIEWS {
+        let of_hot = |text: &str| text.replace("{hot}", &hot);
+        shown.turn_to(&browser, &of_hot(view), &of_hot(title))?;
+        for text in texts {
+            browser.shows(text).with_context(|| name.to_owned())?;
+        }
+        let cut = browser.script(CUT)?;
+        ensure!(cut == json!([]), "{name}: {cut:#}");
+        let top = browser.script("return document.querySelector('main h1').getBoundingClientRect().top - document.querySelector('header').getBoundingClientRect().bottom")?;
+        ensure!(
+            top.as_f64().is_some_and(|top| (0.0..80.0).contains(&top)),
+            "{name}: the heading is {top} below the header"
+        );
+        accessible(&browser, name)?;
+    }
+    // Who comes back to a view is where they were.
+    shown.turn_to(&browser, "alerts", "Alerts")?;
+    browser.shows("raised")?;
+    browser.script("scrollTo(0, 200)")?;
+    browser.script("location.hash = '#/rules'")?;
+    browser.shows("raise_above 60")?;
+    ensure!(browser.script("return scrollY")? == 0);
+    browser.script("history.back()")?;
+    browser.until("return document.title.startsWith('Alerts') && scrollY === 200")?;
+    silent(&browser)
+}
+
 #[test]
 fn a_viewer_has_no_buttons_and_is_refused_all_the_same() -> Result<()> {
     let shown = Shown::start()?;

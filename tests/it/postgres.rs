@@ -27,7 +27,7 @@ mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order, and the tables that people read.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     "0001_checkpoint",
     "0002_past_layouts",
     "0003_cursors",
@@ -38,6 +38,7 @@ const MIGRATIONS: [&str; 11] = [
     "0008_pages",
     "0009_tables",
     "0010_works_with",
+    "0011_file_times",
     "tables",
 ];
 

@@ -222,6 +222,7 @@ fn a_look_at_an_embedded_store_of_before_is_refused_with_what_to_do_and_changes_
         "0003_dead_letters",
         "0004_dead_replay_indexes",
         "0005_pages",
+        "0006_file_times",
     ];
     ensure!(applied == all, "{applied:?}");
     is_as_it_was(&EmbeddedStore::open_read_only(&path)?)
@@ -268,6 +269,7 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
                 "0007_dead_replay_indexes",
                 "0008_pages",
                 "0009_tables",
+                "0010_file_times",
                 "tables"
             ],
         "{applied:?}"

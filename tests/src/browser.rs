@@ -298,6 +298,17 @@ impl Browser {
         self.command("goog/cdp/execute", &command).map(drop)
     }
 
+    /// Shows pages as a screen of this size does, in CSS pixels.
+    ///
+    /// # Errors
+    /// When the browser does not answer.
+    pub fn screen(&self, width: u32, height: u32) -> Result<()> {
+        let params =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": params});
+        self.command("goog/cdp/execute", &command).map(drop)
+    }
+
     /// What the console got since the last call: errors of scripts, what the content security
     /// policy refused, and answers that were errors.
     ///

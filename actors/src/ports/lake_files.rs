@@ -111,6 +111,41 @@ pub struct RegisteredFile {
     pub note: Option<String>,
 }
 
+/// Which registered files to read: those that may have rows of a dataset within a range of event
+/// times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFilter {
+    /// The dataset.
+    pub dataset: String,
+    /// Only files of this partition.
+    pub partition: Option<Partition>,
+    /// Event time at or after, microseconds UTC.
+    pub from: i64,
+    /// Event time before.
+    pub until: i64,
+}
+
+impl FileFilter {
+    /// All files of a dataset, or of a kind's table.
+    pub fn whole(dataset: &str) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            partition: None,
+            from: i64::MIN,
+            until: i64::MAX,
+        }
+    }
+
+    /// Whether a file is one of those.
+    pub fn takes(&self, file: &RegisteredFile) -> bool {
+        let of = &file.file;
+        of.dataset == self.dataset
+            && self.partition.is_none_or(|only| only == file.partition)
+            && of.event_time_max >= self.from
+            && of.event_time_min < self.until
+    }
+}
+
 /// A set of files of one table to be loaded in one warehouse transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadBatch {

@@ -99,6 +99,23 @@ pub trait PageStore: Send + Sync {
     /// A page of outputs.
     fn output_page(&self, filter: &PageFilter) -> Result<OutputPage>;
 
+    /// The last revisions, up to what was `seen`, of outputs of a kind with these ids; in any order.
+    /// Those that are not there are left out.
+    fn last_revisions(
+        &self,
+        kind: OutputKind,
+        ids: &[String],
+        seen: &[u64],
+    ) -> Result<Vec<StoredOutput>>;
+
+    /// All outputs of a kind about the first so many subjects after one, in order of their subjects.
+    fn of_subjects(
+        &self,
+        kind: OutputKind,
+        after: Option<&str>,
+        subjects: usize,
+    ) -> Result<Vec<StoredOutput>>;
+
     /// Dead letters by descending number, those of one number by partition, at most `limit`;
     /// `after`: those that come after this one, by number and partition.
     fn dead_page(&self, after: Option<(u64, Partition)>, limit: usize) -> Result<Vec<StoredDead>>;

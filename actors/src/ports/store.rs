@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CommitOutcome, DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile,
+    CommitOutcome, DeadLetterStore, DeferredBatches, Epoch, Error, FileFilter, FileStage, LakeFile,
     LakeRegister, LoadBatch, PageStore, PartitionCommit, PastLayout, RegisteredFile, Repartition,
     Result, RowSelection, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, TableBatch,
     Undelivered,
@@ -395,13 +395,10 @@ pub trait CheckpointStore: DeadLetterStore + LakeRegister + PageStore + Send + S
     /// Dead letters, newest first, at most `limit` (0 = all).
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>>;
 
+    /// Registered files by filter, in order of partition and number. What it costs goes by how many
+    /// files there are in the range and beside it, not by how many are registered.
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>>;
+
     /// All registered files.
     fn all_files(&self) -> Result<Vec<RegisteredFile>>;
-
-    /// Those of a dataset, or of a kind's table.
-    fn files_of(&self, dataset: &str) -> Result<Vec<RegisteredFile>> {
-        let mut files = self.all_files()?;
-        files.retain(|file| file.file.dataset == dataset);
-        Ok(files)
-    }
 }

@@ -4,7 +4,7 @@ import { caller, change, get } from "./api.js";
 import { ago, badge, el, lead, number, procedureLink, robotLink, table, time } from "./dom.js";
 
 const ROLES = ["viewer", "operator", "engineer", "admin"];
-const may = (me, role) => ROLES.indexOf(me.role) >= ROLES.indexOf(role);
+export const may = (me, role) => ROLES.indexOf(me.role) >= ROLES.indexOf(role);
 const conditionLink = (id, text) => (id ? el("a", { href: `#/alerts/${encodeURIComponent(id)}` }, text) : text);
 
 /// Says what became of something that was done.
@@ -25,6 +25,14 @@ async function act(method, path, body, done) {
   }
 }
 
+/// When work begins tomorrow, by the clock of who looks.
+function tomorrow() {
+  const at = new Date();
+  at.setDate(at.getDate() + 1);
+  at.setHours(8, 0, 0, 0);
+  return at;
+}
+
 /// Asks why and for how long, and silences a condition.
 function silence(row, me) {
   const dialog = document.getElementById("silence");
@@ -35,12 +43,14 @@ function silence(row, me) {
   high.replaceChildren();
   if (may(me, "engineer")) high.append(box, el("label", { for: "silence-hides" }, row.priority === "high" ? " also while its priority is high, as it is now" : " also while its priority is high"));
   else if (row.priority === "high") high.append("Its priority is high: that needs the role engineer. This silence will count if it falls.");
+  const minutes = Math.max(1, Math.round((tomorrow().getTime() - Date.now()) / 60000));
+  document.getElementById("silence-tomorrow").value = `${minutes}m`;
   reason.value = "";
   dialog.returnValue = "";
   dialog.addEventListener("close", () => {
     if (!dialog.returnValue) return;
     const body = { robot: row.robot_id, condition: row.condition_id, for: dialog.returnValue, reason: reason.value, hides_high: box.checked };
-    act("POST", "silences", body, `Silence for ${dialog.returnValue}`);
+    act("POST", "silences", body, "Silenced");
   }, { once: true });
   dialog.showModal();
 }
@@ -89,17 +99,18 @@ export function openConditions(rows, me, withRobot = true) {
 }
 
 /// Transitions in a table.
-export function transitions(rows) {
-  return table("Transitions", [
+export function transitions(rows, withRobot = true) {
+  const columns = [
     { name: "when", cell: (row) => time(row.event_time) },
     { name: "what", cell: (row) => conditionLink(row.condition_id, row.transition) },
     { name: "priority", cell: (row) => badge(row.priority) },
-    { name: "robot", cell: (row) => robotLink(row.robot_id) },
+    withRobot ? { name: "robot", cell: (row) => robotLink(row.robot_id) } : null,
     { name: "message", cell: (row) => (row.comment ? `${row.message} – “${row.comment}”` : row.message) },
     { name: "value", number: true, cell: (row) => number(row.value, row.unit) },
     { name: "limit", number: true, cell: (row) => number(row.limit, row.unit) },
     { name: "procedure", cell: (row) => procedureLink(row.procedure_id) },
-  ], rows);
+  ];
+  return table("Transitions", columns.filter(Boolean), rows);
 }
 
 function silences(rows, me) {

@@ -4,6 +4,8 @@ import { alerts, condition } from "./alerts.js";
 import { caller, listen, setToken } from "./api.js";
 import { el } from "./dom.js";
 import { fleet, heard } from "./fleet.js";
+import { pipeline } from "./pipeline.js";
+import { procedure, procedures } from "./procedures.js";
 import { report, reports } from "./reports.js";
 import * as views from "./views.js";
 
@@ -19,11 +21,11 @@ const ROUTES = [
   [/^robots\/(.+)$/, views.robot, "fleet"],
   [/^alerts$/, alerts, "alerts"],
   [/^alerts\/(.+)$/, condition, "alerts"],
-  [/^procedures$/, views.procedures, "procedures"],
-  [/^procedures\/(.+)$/, views.procedure, "procedures"],
+  [/^procedures$/, procedures, "procedures"],
+  [/^procedures\/(.+)$/, procedure, "procedures"],
   [/^reports$/, reports, "reports"],
   [/^reports\/(.+)$/, report, "reports"],
-  [/^pipeline$/, views.pipeline, "pipeline"],
+  [/^pipeline$/, pipeline, "pipeline"],
   [/^rules$/, views.rules, "rules"],
 ];
 
@@ -168,7 +170,25 @@ document.addEventListener("keydown", (event) => {
   going = event.key === "g";
 });
 
-addEventListener("hashchange", () => { show(true); main.focus(); });
+/// How far each address was scrolled, for who comes back to it.
+const scrolled = new Map();
+let isComingBack = false;
+if ("navigation" in window) {
+  navigation.addEventListener("navigate", (event) => {
+    scrolled.set(location.hash, scrollY);
+    isComingBack = event.navigationType === "traverse";
+  });
+}
+history.scrollRestoration = "manual";
+
+addEventListener("hashchange", async () => {
+  const top = isComingBack ? scrolled.get(location.hash) || 0 : 0;
+  // The heading stays in sight: to scroll to what has the focus would put it below the header.
+  main.focus({ preventScroll: true });
+  scrollTo({ top: 0 });
+  await show(true);
+  if (top > 0) scrollTo({ top });
+});
 setInterval(() => { if (!document.hidden && Date.now() - shown >= EVERY_MS) show(false); }, 1000);
 
 // What a person did here is looked for when the server may have read it.

@@ -28,7 +28,9 @@ export function draw(name, attributes, ...children) {
 export function time(text) {
   if (!text) return el("span", {}, "–");
   const date = new Date(text);
-  const shown = date.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+  const day = date.toDateString() === new Date().toDateString() ? {} : { month: "short", day: "numeric" };
+  if (date.getFullYear() !== new Date().getFullYear()) day.year = "numeric";
+  const shown = date.toLocaleString(undefined, { ...day, hour: "numeric", minute: "2-digit", second: "2-digit" });
   return el("time", { datetime: text, title: text }, shown);
 }
 
@@ -50,6 +52,16 @@ export function number(value, unit) {
   return unit && unit !== "1" ? `${text} ${unit}` : text;
 }
 
+/// Bytes in the unit that fits.
+export function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const at = value > 0 ? Math.min(units.length - 1, Math.floor(Math.log2(value) / 10)) : 0;
+  return `${(value / 1024 ** at).toLocaleString(undefined, { maximumFractionDigits: at > 0 ? 1 : 0 })} ${units[at]}`;
+}
+
+/// A name as words.
+export const words = (name) => name.replaceAll("_", " ");
+
 const SHAPES = { high: "▲", medium: "◆", low: "●" };
 
 /// A priority as a shape and a word; colour is only added.
@@ -57,15 +69,22 @@ export function badge(priority) {
   return el("span", { class: `badge ${priority}` }, `${SHAPES[priority] || ""} ${priority}`);
 }
 
-/// A table: columns are `{name, cell, number}`; `mark` gives a row's class.
+/// A table: columns are `{name, cell, number}`; `mark` gives a row's class. On a narrow screen each row
+/// is a list of its cells, which have their columns' names; the roles say that it is a table there, too.
 export function table(caption, columns, rows, mark = () => null) {
   if (rows.length === 0) return el("p", { class: "empty" }, `${caption}: none`);
   const kind = (column) => (column.number ? { class: "number" } : {});
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {},
+    el("table", { role: "table" },
       el("caption", { class: "hidden" }, caption),
-      el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", ...kind(column) }, column.name)))),
-      el("tbody", {}, rows.map((row) => el("tr", { class: mark(row) }, columns.map((column) => el("td", kind(column), column.cell(row))))))));
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, columns.map((column) => el("th", { scope: "col", role: "columnheader", ...kind(column) }, column.name)))),
+      el("tbody", { role: "rowgroup" }, rows.map((row) => el("tr", { class: mark(row), role: "row" }, columns.map((column) => cell(column, column.cell(row))))))));
+}
+
+/// A cell; one that says nothing takes no room where cells are below each other.
+function cell(column, value) {
+  const kind = [column.number ? "number" : "", value === "–" || value === "" ? "nothing" : ""].join(" ").trim();
+  return el("td", { role: "cell", "data-name": column.name, class: kind || null }, value);
 }
 
 export const robotLink = (id) => el("a", { href: `#/robots/${encodeURIComponent(id)}` }, id);

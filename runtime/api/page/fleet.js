@@ -123,7 +123,7 @@ function card(robot, index, before) {
     .filter(([count]) => count > 0).map(([count, name]) => `${count} ${name}`).join(", ");
   const rules = `${robot.rule || ""}${many > 1 ? ` and ${many - 1} more` : ""}`;
   const place = [robot.facility, robot.status === "operational" ? null : robot.status].filter(Boolean).join(", ");
-  const latest = robot.procedure ? `in ${robot.procedure}` : robot.heardAt !== null ? `latest record ${ago(robot.heardAt)}` : "";
+  const latest = robot.procedure ? "in a procedure" : robot.heardAt !== null ? `latest record ${ago(robot.heardAt)}` : "";
   const is = JSON.stringify([index, list.rows.length, index === list.active, robot, latest]);
   if (before && before.is === is) return before;
   const node = before ? before.node : el("li", {}, el("a", { href: `#/robots/${encodeURIComponent(robot.id)}` }));
@@ -137,7 +137,7 @@ function card(robot, index, before) {
     worst ? el("span", { title: rules }, badge(worst), ` ${rules}`) : el("span", {}, "✓ nothing open"),
     marks ? el("span", { title: marks }, marks) : null,
     place ? el("span", { title: place }, place) : null,
-    latest ? el("span", {}, latest) : null,
+    latest ? el("span", { title: robot.procedure }, latest) : null,
   ].filter(Boolean));
   return { is, node };
 }

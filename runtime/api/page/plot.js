@@ -16,18 +16,26 @@ function ticks(from, to, wanted) {
 
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
-function timeTicks(from, to) {
-  const step = (TIME_STEPS.find((seconds) => (to - from) / 1000 / seconds <= 8) || 604800) * 1000;
+/// Moments whose texts fit into a width, and how such a text reads.
+function timeTicks(from, to, width) {
+  const wanted = (seconds) => Math.max(2, Math.floor(width / (seconds < 60 ? 104 : 72)));
+  const step = (TIME_STEPS.find((seconds) => (to - from) / 1000 / seconds <= wanted(seconds)) || 604800) * 1000;
+  // Whole hours and days by the clock of who looks.
+  const zone = new Date(from).getTimezoneOffset() * 60000;
   const found = [];
-  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(at);
-  return found;
+  for (let at = Math.ceil((from - zone) / step) * step + zone; at <= to; at += step) found.push(at);
+  const clock = { hour: "numeric", minute: "2-digit", ...(step < 60000 ? { second: "2-digit" } : {}) };
+  const day = { month: "short", day: "numeric" };
+  const shown = step >= 86400000 ? day : to - from > 86400000 ? { ...day, ...clock } : clock;
+  return { found, text: (at) => new Date(at).toLocaleString(undefined, shown) };
 }
+
 
 /// Draws `series`; `limits` are numbers, `marks` are `{at, text}`, `shades` are `{kind, from, until, text}`.
 /// `zoom(from, until)` is called with milliseconds when a stretch is chosen.
 export function plot(series, limits, marks, shades, zoom) {
   // The drawing is as wide as the page, so that its text keeps its shape.
-  const WIDTH = Math.max(320, document.getElementById("main").clientWidth - 60);
+  const WIDTH = Math.max(280, document.getElementById("main").clientWidth - 42);
   const points = series.points.map((point) => ({ ...point, at: new Date(point.start).getTime() }));
   if (points.length === 0) {
     return el("p", { class: "empty" }, "The store keeps no windows of this signal for this stretch.");
@@ -56,11 +64,12 @@ export function plot(series, limits, marks, shades, zoom) {
     svg.append(draw("line", { class: "axis", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value) }));
     svg.append(draw("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, number(Math.abs(value) < (high - low) * 1e-9 ? 0 : value)));
   }
-  for (const at of timeTicks(from, until)) {
+  const times = timeTicks(from, until, WIDTH - EDGE.left);
+  for (const at of times.found) {
     svg.append(draw("line", { class: "axis", x1: x(at), x2: x(at), y1: HEIGHT - EDGE.bottom, y2: HEIGHT - EDGE.bottom + 5 }));
-    // At the right edge the text ends where the drawing does.
-    const anchor = x(at) > WIDTH - 48 ? "end" : "middle";
-    svg.append(draw("text", { x: anchor === "end" ? Math.min(x(at) + 14, WIDTH) : x(at), y: HEIGHT - 8, "text-anchor": anchor }, new Date(at).toLocaleTimeString()));
+    // At the right edge there is no room for a text.
+    if (x(at) > WIDTH - 44) continue;
+    svg.append(draw("text", { x: x(at), y: HEIGHT - 8, "text-anchor": "middle" }, times.text(at)));
   }
   for (const stretch of stretches(points, step)) {
     const middle = (point) => x(point.at + step / 2);
@@ -69,14 +78,14 @@ export function plot(series, limits, marks, shades, zoom) {
     svg.append(draw("polygon", { class: "band", points: upper.concat(lower).join(" ") }));
     svg.append(draw("polyline", { class: "mean", points: stretch.map((point) => `${middle(point)},${y(point.mean)}`).join(" ") }));
   }
-  for (const limit of limits) {
-    svg.append(draw("line", { class: "limit", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(limit), y2: y(limit) },
-      draw("title", {}, `limit ${number(limit, series.unit)}`)));
-    svg.append(draw("text", { x: WIDTH - EDGE.right, y: y(limit) - 4, "text-anchor": "end" }, `limit ${number(limit)}`));
-  }
   for (const mark of marks.filter((mark) => mark.at >= from && mark.at <= until)) {
     svg.append(draw("line", { class: "mark", x1: x(mark.at), x2: x(mark.at), y1: EDGE.top, y2: HEIGHT - EDGE.bottom },
       draw("title", {}, mark.text)));
+  }
+  for (const limit of limits) {
+    svg.append(draw("line", { class: "limit", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(limit), y2: y(limit) },
+      draw("title", {}, `limit ${number(limit, series.unit)}`)));
+    svg.append(draw("text", { class: "on-plot", x: EDGE.left + 6, y: y(limit) - 5 }, `limit ${number(limit, series.unit)}`));
   }
   brush(svg, WIDTH, (at) => from + ((at - EDGE.left) / (WIDTH - EDGE.left - EDGE.right)) * (until - from), zoom);
   return el("figure", { class: "plot" }, svg,

@@ -3,8 +3,9 @@
 
 import { openConditions, transitions } from "./alerts.js";
 import { caller, get } from "./api.js";
-import { ago, badge, el, lead, number, procedureLink, robotLink, table, time } from "./dom.js";
+import { ago, badge, el, lead, number, procedureLink, table } from "./dom.js";
 import { plot } from "./plot.js";
+import { procedureStretches, procedureTable } from "./procedures.js";
 import { components, instruments, serviceStretches, services } from "./maintenance.js";
 
 /// What is the matter with this robot?
@@ -42,9 +43,9 @@ export const robot = {
       el("div", { class: "tools" }, choice, ranges(found, query, go)),
       await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, work.items, judging, go),
       el("h2", {}, "What moved"),
-      transitions(moved.items.slice(0, 20)),
+      transitions(moved.items.slice(0, 20), false),
       el("h2", {}, "Procedures"),
-      procedureTable(cases.items),
+      procedureTable(cases.items, false),
       el("h2", {}, "Services"),
       services(work.items),
       el("h2", {}, "Components"),
@@ -73,100 +74,29 @@ async function signalPlot(id, found, signal, dataset, query, moved, cases, work,
   const begin = query.get("from") || new Date(new Date(end).getTime() - span * 1000).toISOString();
   const series = await get(`robots/${encodeURIComponent(id)}/signals`, { signal, dataset, from: begin, until: end });
   const limits = rules.filter((rule) => (!rule.dataset || rule.dataset === series.dataset) && rule.kind.threshold && rule.kind.threshold.signal === signal)
-    .flatMap((rule) => [rule.kind.threshold.raise_above, rule.kind.threshold.raise_below]).filter((limit) => limit !== null && limit !== undefined);
+    .flatMap((rule) => [rule.kind.threshold.raise_above, rule.kind.threshold.raise_below, ...(rule.kind.threshold.escalate || []).map((step) => step.at)])
+    .filter((limit, at, all) => limit !== null && limit !== undefined && all.indexOf(limit) === at);
   const marks = moved.filter((row) => row.signal === signal).map((row) => ({ at: new Date(row.event_time).getTime(), text: row.message }));
-  const stretches = cases.filter((item) => item.outcome && item.outcome.started_at)
-    .map((item) => ({ kind: "case", from: new Date(item.outcome.started_at).getTime(), until: new Date(item.outcome.ended_at).getTime(), text: item.procedure_id }));
+  const stretches = procedureStretches(cases, new Date(end).getTime());
   return plot(series, limits, marks, stretches.concat(serviceStretches(work)), (from, until) => go({ from: new Date(from).toISOString(), until: new Date(until).toISOString() }));
 }
 
-function procedureTable(rows) {
-  return table("Procedures", [
-    { name: "procedure", cell: (row) => procedureLink(row.procedure_id) },
-    { name: "robot", cell: (row) => robotLink(row.robot_id) },
-    { name: "status", cell: (row) => row.status },
-    { name: "type", cell: (row) => (row.outcome && row.outcome.procedure_type) || "–" },
-    { name: "minutes", number: true, cell: (row) => (row.outcome && row.outcome.duration_s !== null ? number(Math.round(row.outcome.duration_s / 6) / 10) : "–") },
-    { name: "alerts", number: true, cell: (row) => (row.outcome ? number(row.outcome.alerts_high + row.outcome.alerts_medium + row.outcome.alerts_low) : "–") },
-    { name: "latest record", cell: (row) => time(row.heard_at) },
-  ], rows);
+/// What a rule's parts say, in words: those that say nothing are left out.
+function said(value) {
+  if (Array.isArray(value)) return value.map((part) => (typeof part === "object" ? `(${said(part)})` : part)).join(" and ");
+  if (value === null || typeof value !== "object") return value;
+  return Object.entries(value)
+    .filter(([, part]) => part !== null && part !== "0us" && !(Array.isArray(part) && part.length === 0))
+    .map(([name, part]) => `${name} ${part !== null && typeof part === "object" && !Array.isArray(part) ? `(${said(part)})` : said(part)}`)
+    .join(", ");
 }
-
-/// Which procedures were there lately?
-export const procedures = {
-  title: "Procedures",
-  async show() {
-    const found = await get("procedures", { limit: 200 });
-    return [el("h1", {}, "Procedures"), lead("Those of which a step was reported, the latest first."), procedureTable(found.items)];
-  },
-};
-
-/// How did this procedure go?
-export const procedure = {
-  title: "Procedure",
-  async show(id) {
-    const found = await get(`procedures/${encodeURIComponent(id)}`);
-    return [el("h1", {}, id), ...found.items.flatMap(leg)];
-  },
-};
-
-function leg(item) {
-  const outcome = item.outcome;
-  const parts = [el("h2", {}, "On ", robotLink(item.robot_id)), lead(item.status)];
-  if (!outcome) return parts;
-  parts.push(
-    table("Phases", [
-      { name: "phase", cell: (row) => row.name },
-      { name: "minutes", number: true, cell: (row) => number(Math.round(row.duration_s / 6) / 10) },
-    ], outcome.phases),
-    el("h2", {}, "Indicators"),
-    table("Indicators", [
-      { name: "indicator", cell: (row) => row.name.replaceAll("_", " ") },
-      { name: "value", number: true, cell: (row) => number(row.value, row.unit) },
-    ], outcome.indicators),
-    lead(`From `, time(outcome.started_at), ` to `, time(outcome.ended_at), `; ${number(outcome.telemetry_rows)} samples, ${number(outcome.telemetry_missing)} missing.`));
-  return parts;
-}
-
-/// Does everything flow, and where does it wait?
-export const pipeline = {
-  title: "Pipeline",
-  async show() {
-    const found = await get("pipeline");
-    const sum = (list) => (list || []).reduce((total, value) => total + value, 0);
-    return [
-      el("h1", {}, "Pipeline"),
-      lead(`${found.partitions.length} partitions of ${found.topics.length} topics; as of `, time(found.as_of), "."),
-      table("Partitions", [
-        { name: "partition", number: true, cell: (row) => row.partition },
-        { name: "epoch", number: true, cell: (row) => row.epoch },
-        { name: "records in the log", number: true, cell: (row) => number(sum(row.log_end)) },
-        { name: "not saved yet", number: true, cell: (row) => number(sum(row.log_end) - sum(row.saved_to)) },
-        { name: "not in the lake yet", number: true, cell: (row) => number(sum(row.log_end) - sum(row.lake_to)) },
-        { name: "outputs", number: true, cell: (row) => number(row.outputs) },
-        { name: "to publish", number: true, cell: (row) => number(row.outputs - row.relayed) },
-        { name: "to export", number: true, cell: (row) => number(row.outputs - row.exported) },
-        { name: "dead letters", number: true, cell: (row) => number(row.dead) },
-      ], found.partitions),
-      el("h2", {}, "Files of the lake"),
-      table("Files of the lake", [
-        { name: "stage", cell: (row) => row.stage },
-        { name: "files", number: true, cell: (row) => number(row.files) },
-        { name: "rows", number: true, cell: (row) => number(row.rows) },
-        { name: "MiB", number: true, cell: (row) => number(Math.round(row.bytes / 104857.6) / 10) },
-      ], found.lake_files),
-    ];
-  },
-};
 
 /// What is watched for?
 export const rules = {
   title: "Rules",
   async show() {
     const found = await get("rules");
-    const details = (rule) => Object.entries(Object.values(rule.kind)[0] || {})
-      .filter(([, value]) => value !== null && (!Array.isArray(value) || value.length > 0))
-      .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+    const details = (rule) => said(Object.values(rule.kind)[0] || {});
     return [el("h1", {}, "Rules"), lead("The rules that are in force, and those that are disabled."), table("Rules", [
       { name: "rule", cell: (rule) => rule.id },
       { name: "judges", cell: (rule) => (!rule.is_enabled ? "disabled" : rule.shadow ? "in the shadow" : "yes") },

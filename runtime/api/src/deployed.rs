@@ -77,6 +77,7 @@ pub(crate) fn parts(
         reports: None,
         lake: None,
         letters: None,
+        pseudonyms: None,
         registry: Arc::new(Registry::builtin()),
         topics: BTreeMap::from([topic]),
         rules: Arc::default(),

@@ -3,6 +3,7 @@
 
 mod container;
 mod json;
+mod objects;
 mod once;
 mod records;
 mod table;

@@ -46,6 +46,7 @@ use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Lake, Role};
 use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::Clock;
 use theatre_actors::window::WindowPlan;
+use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
 pub use body::Pace;
@@ -73,6 +74,9 @@ pub struct Parts {
     pub lake: Option<Arc<dyn Lake>>,
     /// What sends records of dead letters again; `None`: this process cannot.
     pub letters: Option<Arc<dyn LetterReplays>>,
+    /// What makes pseudonyms of persons as the pipeline does; `None`: this process cannot, and leaves
+    /// them out of what it reads in the log.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
     /// Schemas and datasets.
     pub registry: Arc<Registry>,
     /// The input topic of each dataset that records can be sent to.

@@ -42,6 +42,16 @@ const ASSETS: &[(&str, &str, &str)] = &[
         include_str!("../page/dom.js"),
     ),
     (
+        "pipeline.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../page/pipeline.js"),
+    ),
+    (
+        "procedures.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../page/procedures.js"),
+    ),
+    (
         "plot.js",
         "text/javascript; charset=utf-8",
         include_str!("../page/plot.js"),

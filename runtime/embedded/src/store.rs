@@ -9,10 +9,10 @@ use std::sync::Mutex;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
-    LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, RegisteredFile,
-    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
-    UnknownCode,
+    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileFilter,
+    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    StoredUndelivered, Undelivered, UnknownCode,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::state::Stored;
@@ -423,6 +423,13 @@ impl CheckpointStore for EmbeddedStore {
 
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         self.query(outputs::LAST_DEAD, [at_most(limit)], outputs::read_dead)
+    }
+
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        let (sql, values) = files::within(filter);
+        let mut found = self.query(&sql, values, files::read)?;
+        found.retain(|file| filter.takes(file));
+        Ok(found)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {

@@ -1,8 +1,8 @@
 //! Lake files in the store: registration, stages, and the plan of loads.
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use theatre_actors::ports::{
-    DeferredBatches, Error, FileRevision, FileStage, LakeFile, LakeRegister, LoadBatch,
+    DeferredBatches, Error, FileFilter, FileRevision, FileStage, LakeFile, LakeRegister, LoadBatch,
     RegisteredFile, Result,
 };
 use theatre_actors::position::Partition;
@@ -50,16 +50,20 @@ pub(super) async fn register(
         .bind(count)
         .fetch_one(&mut *connection)
         .await?;
-    let sql = "INSERT INTO lake_file (partition, stage, number, dataset, file)
-               SELECT $1, 1, * FROM UNNEST($2::bigint[], $3::text[], $4::bytea[])";
+    let sql = "INSERT INTO lake_file (partition, stage, number, dataset, file, event_time_min, event_time_max)
+               SELECT $1, 1, * FROM UNNEST($2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::bigint[])";
     let numbers: Vec<i64> = (last - count + 1..=last).collect();
     let datasets: Vec<_> = files.iter().map(|file| stored(&file.dataset)).collect();
     let encoded: Vec<Vec<u8>> = files.iter().map(encode).collect();
+    let first: Vec<i64> = files.iter().map(|file| file.event_time_min).collect();
+    let last: Vec<i64> = files.iter().map(|file| file.event_time_max).collect();
     sqlx::query(sql)
         .bind(partition as i32)
         .bind(numbers)
         .bind(datasets)
         .bind(encoded)
+        .bind(first)
+        .bind(last)
         .execute(connection)
         .await?;
     Ok(())
@@ -82,21 +86,35 @@ pub(super) async fn in_stage(
     )
 }
 
-pub(super) async fn all(connection: &mut PgConnection) -> Attempt<Vec<RegisteredFile>> {
-    read_all(sqlx::query_as("SELECT number, partition, file, stage, batch, note FROM lake_file ORDER BY partition, number").fetch_all(connection).await?)
+/// Files that may have rows of a range. Of those that an earlier build has registered that is not
+/// known outside of them.
+pub(super) async fn within(
+    connection: &mut PgConnection,
+    filter: &FileFilter,
+) -> Attempt<Vec<RegisteredFile>> {
+    let of_partition = filter.partition.map_or("", |_| "AND partition = $2");
+    let of_any = filter.partition.map_or("AND $2::integer IS NULL", |_| "");
+    let columns = "number, partition, file, stage, batch, note";
+    let sql = format!(
+        "SELECT {columns} FROM lake_file WHERE dataset = $1 {of_partition} {of_any}
+         AND event_time_max >= $3 AND event_time_min < $4
+         UNION ALL
+         SELECT {columns} FROM lake_file WHERE dataset = $1 {of_partition}
+         AND event_time_max IS NULL
+         ORDER BY partition, number"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(stored(&filter.dataset))
+        .bind(filter.partition.map(|partition| partition as i32))
+        .bind(filter.from)
+        .bind(filter.until);
+    let mut files = read_all(query.fetch_all(connection).await?)?;
+    files.retain(|file| filter.takes(file));
+    Ok(files)
 }
 
-pub(super) async fn of_dataset(
-    connection: &mut PgConnection,
-    dataset: &str,
-) -> Attempt<Vec<RegisteredFile>> {
-    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE dataset = $1 ORDER BY partition, number";
-    read_all(
-        sqlx::query_as(sql)
-            .bind(dataset)
-            .fetch_all(connection)
-            .await?,
-    )
+pub(super) async fn all(connection: &mut PgConnection) -> Attempt<Vec<RegisteredFile>> {
+    read_all(sqlx::query_as("SELECT number, partition, file, stage, batch, note FROM lake_file ORDER BY partition, number").fetch_all(connection).await?)
 }
 
 pub(super) async fn mark_completed(

@@ -30,9 +30,9 @@ use sqlx::PgConnection;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
-    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    RegisteredFile, Repartition, Result, RowSelection, StoredDead, StoredOutput, StoredProcessor,
-    StoredUndelivered, TableBatch, Undelivered,
+    FileFilter, FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus,
+    PastLayout, RegisteredFile, Repartition, Result, RowSelection, StoredDead, StoredOutput,
+    StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::state::Stored;
@@ -453,12 +453,12 @@ impl CheckpointStore for PostgresStore {
             .read(async |connection| outputs::find_dead(connection, limit).await)
     }
 
-    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
-        self.session.read(files::all)
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        self.session
+            .read(async |connection| files::within(connection, filter).await)
     }
 
-    fn files_of(&self, dataset: &str) -> Result<Vec<RegisteredFile>> {
-        self.session
-            .read(async |connection| files::of_dataset(connection, dataset).await)
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        self.session.read(files::all)
     }
 }

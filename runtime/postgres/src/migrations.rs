@@ -14,7 +14,7 @@ use super::failure::{Attempt, Failure};
 use super::tables;
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -42,6 +42,10 @@ const FILES: [(&str, &str); 10] = [
     (
         "works_with",
         include_str!("../migrations/0010_works_with.sql"),
+    ),
+    (
+        "file_times",
+        include_str!("../migrations/0011_file_times.sql"),
     ),
 ];
 /// Attempts to get the locks that migrations need, 3 s and a wait for the lock apart: some 5 minutes.

@@ -2,7 +2,10 @@
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row};
-use theatre_actors::ports::{OutputPage, OutputPlace, PageFilter, PageStore, Result, StoredDead};
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{
+    OutputPage, OutputPlace, PageFilter, PageStore, Result, StoredDead, StoredOutput,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
@@ -145,6 +148,52 @@ impl PageStore for PostgresStore {
     fn output_page(&self, filter: &PageFilter) -> Result<OutputPage> {
         self.session
             .read(async |connection| page(connection, filter).await)
+    }
+
+    fn last_revisions(
+        &self,
+        kind: OutputKind,
+        ids: &[String],
+        seen: &[u64],
+    ) -> Result<Vec<StoredOutput>> {
+        self.session.read(async |connection| {
+            let sql = "SELECT DISTINCT ON (id) * FROM fact WHERE kind = $1 AND id = ANY($2)
+                       AND sequence <= coalesce(($3::bigint[])[partition + 1], 0) ORDER BY id, revision DESC";
+            let ids: Vec<_> = ids.iter().map(|id| stored(id)).collect();
+            let seen: Vec<i64> = seen.iter().map(|last| *last as i64).collect();
+            let rows = sqlx::query(sql)
+                .bind(i16::from(kind.code()))
+                .bind(ids)
+                .bind(seen)
+                .fetch_all(connection)
+                .await?;
+            rows.iter().map(read_output).collect()
+        })
+    }
+
+    fn of_subjects(
+        &self,
+        kind: OutputKind,
+        after: Option<&str>,
+        subjects: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.session.read(async |connection| {
+            // The index has no windows: it is used only where the statement names the kind.
+            let code = kind.code();
+            let mut statement = Statement::new(format!(
+                "SELECT * FROM fact WHERE kind = {code} AND kind <> 1 AND subject IN (
+                     SELECT DISTINCT subject FROM fact WHERE kind = {code} AND kind <> 1"
+            ));
+            if let Some(after) = after {
+                statement.push(" AND subject > ").push_bind(stored(after));
+            }
+            statement.push(" ORDER BY subject LIMIT ");
+            statement.push_bind(limited(subjects));
+            statement.push(") ORDER BY subject, event_time, id, revision");
+            let rows = statement.build().persistent(false);
+            let rows = rows.fetch_all(connection).await?;
+            rows.iter().map(read_output).collect()
+        })
     }
 
     fn dead_page(&self, after: Option<(u64, Partition)>, limit: usize) -> Result<Vec<StoredDead>> {

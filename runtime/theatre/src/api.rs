@@ -11,6 +11,7 @@ use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
 use theatre_pipeline::PipelineParams;
 use theatre_schemas::dataset::DatasetKind;
+use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 use theatre_system::clock::SystemClock;
 
@@ -30,6 +31,8 @@ pub struct ApiPorts {
     pub lake: Option<Arc<dyn Lake>>,
     /// What sends records of dead letters again; `None`: this process cannot.
     pub letters: Option<Arc<dyn LetterReplays>>,
+    /// What makes pseudonyms as the pipeline does; `None`: this process has no key.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
 }
 
 /// Starts the interface as configured; `anonymous` is what callers without a token may do where the
@@ -62,6 +65,7 @@ pub fn start(
         reports: ports.reports,
         lake: ports.lake,
         letters: ports.letters,
+        pseudonyms: ports.pseudonyms,
         topics: topics(config, &registry),
         registry,
         rules: Arc::new(base),

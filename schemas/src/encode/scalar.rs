@@ -151,21 +151,29 @@ fn whole(value: &Value) -> Option<i64> {
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
+        Value::String(text) => no_number(text),
         _ => None,
     }
 }
 
+/// A number that JSON has no form for.
+pub(super) fn no_number(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+/// Microseconds since 1970 of a time of RFC 3339.
+pub(super) fn micros(text: &str) -> Option<i64> {
+    Some(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
+}
+
 fn long(logical: Logical, value: &Value) -> Option<i64> {
     let micros = match (logical, value) {
-        (Logical::TimestampMicros | Logical::TimestampMillis, Value::String(text)) => {
-            text.parse::<jiff::Timestamp>().ok()?.as_microsecond()
-        }
+        (Logical::TimestampMicros | Logical::TimestampMillis, Value::String(text)) => micros(text)?,
         _ => whole(value)?,
     };
     match logical {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Fault, JsonEncoder};
 use crate::registry::INPUT_SCHEMAS;
 
-const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
+pub(super) const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"id","type":"string"},
     {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
     {"name":"day","type":["null",{"type":"int","logicalType":"date"}],"default":null},

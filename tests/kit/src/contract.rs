@@ -33,7 +33,7 @@ pub use consumers::{
 pub use dead_letters::store_keeps_what_is_done_about_dead_letters;
 pub use erasure::{lake_replaces, store_revises_files, warehouse_erases};
 pub use lake::lake_completes_once;
-pub use loads::{store_plans_beside_what_is_stuck, store_plans_loads};
+pub use loads::{store_finds_files, store_plans_beside_what_is_stuck, store_plans_loads};
 pub use log::{log_fences_lanes, log_keeps_records};
 pub use outcomes::warehouse_tells_cases_apart;
 pub use pages::store_gives_pages;

@@ -163,6 +163,10 @@ fn threads_sleep_in_named_places_only() {
                     "a connection looks for news now and then",
                 ),
                 (
+                    "runtime/api/src/handlers/telemetry/tail.rs",
+                    "waits for records that are fetched, 3 s at most",
+                ),
+                (
                     "runtime/api/src/ingest/once.rs",
                     "waits for records that are fetched",
                 ),

@@ -7,7 +7,6 @@ use actix_web::web::{Json, Query};
 use serde::Deserialize;
 use serde_json::Value;
 use theatre_actors::outputs::{OutputEvent, OutputKind};
-use theatre_actors::ports::OutputFilter;
 
 use super::pages::{Wanted, now};
 use super::windows::moment;
@@ -105,32 +104,30 @@ async fn versions(
     };
     let page = ask(&state, move |parts| {
         let as_of = now(parts)?;
-        let filter = OutputFilter {
-            kind: Some(kind),
-            until: Some(as_of.0.saturating_add(1)),
-            ..OutputFilter::default()
-        };
-        let stored = parts.store.find_outputs(&filter)?;
+        // One more than are wanted: whether there is another page.
+        let stored = parts.store.of_subjects(kind, after.as_deref(), limit + 1)?;
         let outputs = last_revisions(stored.into_iter().map(|stored| stored.output));
+        let mut names: Vec<&str> = outputs.iter().map(|output| &*output.subject).collect();
+        names.sort_unstable();
+        names.dedup();
+        let has_more = names.len() > limit;
+        names.truncate(limit);
         let mut current: BTreeMap<&str, &OutputEvent> = BTreeMap::new();
         for output in &outputs {
             let is_later = |known: &&OutputEvent| known.event_time < output.event_time;
-            if is_withdrawn(kind, output)? {
+            let is_to_come = output.event_time > as_of.0;
+            let is_listed = names.last().is_some_and(|last| *output.subject <= **last);
+            if is_to_come || !is_listed || is_withdrawn(kind, output)? {
                 continue;
             }
             if current.get(&*output.subject).is_none_or(is_later) {
                 current.insert(&output.subject, output);
             }
         }
-        let rest = current.into_values().filter(|output| {
-            let passed = |after: &String| output.subject <= *after;
-            !after.as_ref().is_some_and(passed)
-        });
-        let mut rest = rest.peekable();
-        let shown: Vec<&OutputEvent> = rest.by_ref().take(limit).collect();
-        let next = shown.last().filter(|_| rest.peek().is_some());
+        let shown: Vec<&OutputEvent> = current.into_values().collect();
+        let next = names.last().filter(|_| has_more);
         Ok(Page {
-            next: next.map(|last| cursor::seal(list, &last.subject)),
+            next: next.map(|last| cursor::seal(list, last)),
             items: rows::items(kind, &shown)?,
             as_of,
         })

@@ -18,8 +18,11 @@ use crate::problem::Answer;
 
 /// Outputs that are looked at for a page, at most.
 const LOOKED_AT: usize = 20_000;
-/// Outputs that are looked at by one question, where most are wanted.
-const LOOKED_AT_ONCE: usize = 2_000;
+/// Outputs that the first question looks at, for each that is wanted. Each further one looks at so
+/// many times more than the one before: a page of a token that may see half of the robots costs
+/// little, and one of a token that may see hardly any takes few questions.
+const LOOKED_AT_FIRST: usize = 4;
+const MORE: usize = 4;
 /// What was committed so long before a moment counts as after it: processes whose clocks differ, and
 /// transactions that take a while, leave no hole. Microseconds.
 const OVERLAP_US: i64 = 60_000_000;
@@ -143,7 +146,6 @@ impl Wanted {
             None => (now(parts)?, parts.store.last_outputs()?, None),
         };
         let robots = self.of_robots(caller);
-        let are_many_left_out = robots.as_ref().is_some_and(|robots| robots.len() > 1);
         let filter = PageFilter {
             every_revision: self.every_revision,
             subject: self.subject.clone(),
@@ -151,10 +153,7 @@ impl Wanted {
             until: self.until,
             changed_since: self.changed_after.map(since),
             after,
-            look_at: match are_many_left_out {
-                true => LOOKED_AT,
-                false => LOOKED_AT_ONCE,
-            },
+            look_at: kept.map_or(self.limit, |_| LIMIT_MAX) * LOOKED_AT_FIRST,
             limit: kept.map_or(self.limit, |_| LIMIT_MAX),
             robots,
             ..PageFilter::latest(self.kind, seen, self.limit)
@@ -194,17 +193,20 @@ fn read(
     kept: Option<Kept<'_>>,
 ) -> Answer<(Vec<StoredOutput>, Option<OutputPlace>)> {
     let mut found: Vec<StoredOutput> = Vec::new();
-    for _ in 0..LOOKED_AT.div_ceil(filter.look_at) {
+    let mut left = LOOKED_AT;
+    while left > 0 {
+        filter.look_at = filter.look_at.min(left);
+        left -= filter.look_at;
         let page = parts.store.output_page(&filter)?;
-        let mut left = page.outputs.into_iter();
-        while let Some(stored) = left.next() {
+        let mut outputs = page.outputs.into_iter();
+        while let Some(stored) = outputs.next() {
             if !kept.map_or(Ok(true), |kept| kept(&stored))? {
                 continue;
             }
             let place = filter.place(&stored);
             found.push(stored);
             if found.len() == limit {
-                let is_last = left.next().is_none() && page.next.is_none();
+                let is_last = outputs.next().is_none() && page.next.is_none();
                 return Ok((found, (!is_last).then_some(place)));
             }
         }
@@ -213,6 +215,7 @@ fn read(
             None => return Ok((found, None)),
         }
         if kept.is_none() {
+            filter.look_at *= MORE;
             filter.limit = limit - found.len();
         }
     }

@@ -1,6 +1,6 @@
 //! Procedures: those that the store keeps, and one with all that is known of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::web::{Json, Path, Query};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use theatre_actors::processor::ProcedureView;
 use theatre_schemas::records::{self, ProcedureState};
 
 use super::outputs::given;
-use super::pages::{Kept, Wanted, now};
+use super::pages::{Gathered, Kept, Wanted, now};
 use super::{Known, Shared, ask, fleet_of, limited};
 use crate::Parts;
 use crate::access::Caller;
@@ -78,24 +78,50 @@ pub(crate) async fn list(
         let is_filtered = surgeon.is_some() || status.is_some() || category.is_some();
         let kept: Option<Kept<'_>> = if is_filtered { Some(&is_kept) } else { None };
         let found = wanted.gather(parts, &caller, kept)?;
-        let shown = |stored: &StoredOutput| -> Answer<Procedure> {
-            let mut shown = shown(&stored.output, &fleet)?;
-            if shown.outcome.is_none() && shown.ended_at.is_some() {
-                let of_case = outcomes(parts, &stored.output.subject, &found.seen, &caller)?;
-                shown.outcome = of_case
-                    .get(&stored.output.id)
-                    .and_then(|it| it.last())
-                    .cloned();
-            }
-            Ok(shown)
-        };
+        let shown = |stored: &StoredOutput| shown(&stored.output, &fleet);
+        let mut items = found
+            .outputs
+            .iter()
+            .map(shown)
+            .collect::<Answer<Vec<_>>>()?;
+        add_outcomes(parts, &found, &mut items)?;
         Ok(Page {
-            items: found.outputs.iter().map(shown).collect::<Answer<_>>()?,
+            items,
             next: found.next.clone(),
             as_of: found.as_of,
         })
     });
     Ok(Json(page.await?))
+}
+
+/// Adds the last outcome to each procedure of a page that has ended and that its robot does not
+/// remember any more. An outcome has the id of its leg.
+fn add_outcomes(parts: &Parts, found: &Gathered, items: &mut [Procedure]) -> Answer<()> {
+    let lacks = |shown: &Procedure| shown.outcome.is_none() && shown.ended_at.is_some();
+    let of_leg = found.outputs.iter().map(|stored| &stored.output.id);
+    let lacking: Vec<String> = (of_leg.zip(&*items))
+        .filter_map(|(id, shown)| lacks(shown).then(|| id.clone()))
+        .collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let kind = OutputKind::Outcome;
+    let last = parts.store.last_revisions(kind, &lacking, &found.seen)?;
+    let last: HashMap<&str, &OutputEvent> = (last.iter())
+        .map(|stored| (&*stored.output.id, &stored.output))
+        .collect();
+    for (stored, shown) in found.outputs.iter().zip(items) {
+        if let (true, Some(outcome)) = (lacks(shown), last.get(&*stored.output.id)) {
+            shown.outcome = Some(read_outcome(outcome)?);
+        }
+    }
+    Ok(())
+}
+
+fn read_outcome(output: &OutputEvent) -> Answer<Outcome> {
+    let outcome = records::Outcome::decode(&output.payload);
+    let outcome = outcome.map_err(|error| Error::Refused(error.to_string()))?;
+    Ok(Outcome::from(&outcome))
 }
 
 fn read(output: &OutputEvent) -> Answer<ProcedureState> {
@@ -149,10 +175,8 @@ fn outcomes(
     };
     let mut by_leg: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
     for output in of_case(parts, filter, id, caller)? {
-        let outcome = records::Outcome::decode(&output.payload);
-        let outcome = outcome.map_err(|error| Error::Refused(error.to_string()))?;
-        let of_leg = by_leg.entry(output.id).or_default();
-        of_leg.push(Outcome::from(&outcome));
+        let outcome = read_outcome(&output)?;
+        by_leg.entry(output.id).or_default().push(outcome);
     }
     for of_leg in by_leg.values_mut() {
         of_leg.sort_by_key(|outcome| outcome.revision);

@@ -1,20 +1,24 @@
-//! Rows of a robot's telemetry of a short range, from the files of the lake.
+//! Rows of a robot's telemetry of a short range, from the files of the lake and, as far as it does not
+//! have them yet, from the log.
 //!
-//! What the lake does not have yet is not there: the answer says from which moment on rows may be
-//! missing, and which files could not be read.
+//! The answer says from which moment on rows may be missing, and which files could not be read.
+
+mod found;
+mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::web::{Json, Path, Query};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use theatre_actors::ports::{ColumnType, Error, FileStage, Lake, PollLimit, RegisteredFile};
+use theatre_actors::ports::{Error, FileFilter, FileStage, Lake, RegisteredFile};
 use theatre_actors::position::Partition;
-use theatre_parquet::records::{RecordPlace, RecordReader};
-use theatre_schemas::batch::Batch;
+use theatre_parquet::records::RecordPlace;
 use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind};
 
+use self::found::Found;
 use super::pages::now;
 use super::windows::moment;
 use super::{Known, Shared, ask, fleet_of};
@@ -22,7 +26,6 @@ use crate::Parts;
 use crate::cursor;
 use crate::model::{MissingRows, TelemetryRow, TelemetryRows, Time};
 use crate::problem::{Answer, Problem};
-use crate::rows::date;
 
 /// Longest range, microseconds.
 const RANGE_MAX_US: i64 = 600_000_000;
@@ -33,8 +36,6 @@ pub(crate) const ROWS_MAX: usize = 2_000;
 const ROWS: usize = 500;
 /// Rows of files that are looked at for an answer, at most.
 const LOOKED_AT: u64 = 2_000_000;
-/// How often the log is asked for the first record that the lake does not have.
-const POLLS: usize = 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +62,8 @@ struct Question {
     after: Option<Place>,
     list: String,
     limit: usize,
+    /// What is read of the log has no pseudonyms of persons: this process cannot make them.
+    hides_persons: bool,
 }
 
 pub(crate) async fn rows(
@@ -127,6 +130,7 @@ fn question(
         to,
         list,
         limit,
+        hides_persons: parts.pseudonyms.is_none(),
     })
 }
 
@@ -152,45 +156,51 @@ fn dataset(parts: &Parts, name: Option<&str>) -> Answer<(DatasetIndex, Arc<Datas
     }
 }
 
-fn answer(parts: &Parts, question: Question) -> Answer<TelemetryRows> {
-    let as_of = now(parts)?;
-    let mut missing: BTreeMap<&'static str, MissingRows> = BTreeMap::new();
-    let mut lacks = |why: &'static str, rows: u64| {
-        let of_reason = missing.entry(why).or_insert_with(|| MissingRows {
+/// Files or rows that are not in an answer, by the reason.
+#[derive(Default)]
+struct Missing(BTreeMap<&'static str, MissingRows>);
+
+impl Missing {
+    fn note(&mut self, why: &'static str, files: u64, rows: u64) {
+        let of_reason = self.0.entry(why).or_insert_with(|| MissingRows {
             why: why.to_owned(),
             files: 0,
             rows: 0,
         });
-        of_reason.files += 1;
+        of_reason.files += files;
         of_reason.rows += rows;
+    }
+}
+
+fn answer(parts: &Parts, question: Question) -> Answer<TelemetryRows> {
+    let as_of = now(parts)?;
+    let (mut found, mut missing) = (Found::default(), Missing::default());
+    // Where the log goes on is asked first: files that come meanwhile have rows that it has, too.
+    let lake = match &parts.lake {
+        None => None,
+        Some(lake) => {
+            let reached = reached(parts, &question)?;
+            let unread = read_files(parts, &**lake, &question, &mut found, &mut missing)?;
+            Some(unread.map_or(reached, |unread| reached.min(unread)))
+        }
     };
-    let mut found = Found::default();
-    let complete_until = match &parts.lake {
-        None => {
-            lacks("lake_off", 0);
+    let complete_until = match parts.topics.get(&question.dataset.name) {
+        None if lake.is_none() => {
+            missing.note("lake_off", 0, 0);
             Some(question.from)
         }
-        Some(lake) => {
-            // The log is asked first: what the lake gets meanwhile is there, and not said to be missing.
-            let until = complete_until(parts, &question)?;
-            let mut looked_at = 0;
-            for file in files(parts, &question)? {
-                let rows = file.file.rows;
-                looked_at += rows;
-                match file.stage {
-                    FileStage::Lost => lacks("lost", rows),
-                    _ if looked_at > LOOKED_AT => lacks("too_many_rows", rows),
-                    stage => match found.read(&**lake, &file, &question) {
-                        Ok(()) => {}
-                        Err(Error::Gone(_)) if stage == FileStage::Registered => {
-                            lacks("not_complete_yet", rows);
-                        }
-                        Err(Error::Gone(_)) => lacks("gone", rows),
-                        Err(error) => return Err(error.into()),
-                    },
-                }
+        None => None,
+        Some(topic) => {
+            let tail = tail::read(parts, &question, topic, lake, &mut found)?;
+            if tail.unknown > 0 {
+                missing.note("unknown_schema", 0, tail.unknown);
             }
-            until
+            match tail.begins_late {
+                true if lake.is_none() => missing.note("lake_off", 0, 0),
+                true => missing.note("log_trimmed", 0, 0),
+                false => {}
+            }
+            tail.read_until
         }
     };
     let has_more = found.rows.len() > question.limit;
@@ -211,149 +221,77 @@ fn answer(parts: &Parts, question: Question) -> Answer<TelemetryRows> {
         items,
         next: next.map(|place| cursor::seal(&question.list, &place)),
         complete_until: complete_until.map(Time),
-        missing: missing.into_values().collect(),
+        missing: missing.0.into_values().collect(),
         as_of,
     })
 }
 
+/// Reads the files that may have rows of the range; returns from which offset on the log has to be
+/// read for those that are not there yet.
+fn read_files(
+    parts: &Parts,
+    lake: &dyn Lake,
+    question: &Question,
+    found: &mut Found,
+    missing: &mut Missing,
+) -> Answer<Option<u64>> {
+    let topic = topic_index(parts, question)?;
+    let (mut unread, mut looked_at) = (None::<u64>, 0);
+    for (file, place) in files(parts, question)? {
+        let rows = file.file.rows;
+        looked_at += rows;
+        match file.stage {
+            FileStage::Lost => missing.note("lost", 1, rows),
+            _ if looked_at > LOOKED_AT => missing.note("too_many_rows", 1, rows),
+            stage => match (found.read(lake, &file, question), topic) {
+                (Ok(()), _) => {}
+                (Err(Error::Gone(_)), Some(topic))
+                    if stage == FileStage::Registered && file.partition == question.home =>
+                {
+                    let from = place.from.get(topic);
+                    unread = Some(unread.map_or(from, |unread| unread.min(from)));
+                }
+                (Err(Error::Gone(_)), _) if stage == FileStage::Registered => {
+                    missing.note("not_complete_yet", 1, rows);
+                }
+                (Err(Error::Gone(_)), _) => missing.note("gone", 1, rows),
+                (Err(error), _) => return Err(error.into()),
+            },
+        }
+    }
+    Ok(unread)
+}
+
 /// Files of the register that may have rows of the range.
-fn files(parts: &Parts, question: &Question) -> Answer<Vec<RegisteredFile>> {
+fn files(parts: &Parts, question: &Question) -> Answer<Vec<(RegisteredFile, RecordPlace)>> {
     // Before a change of the partition count a robot may have been at home elsewhere.
     let has_moved = !parts.store.past_layouts()?.is_empty();
-    let may_have = |file: &RegisteredFile| {
-        let of = &file.file;
-        of.dataset == question.dataset.name
-            && (has_moved || file.partition == question.home)
-            && of.event_time_max >= question.from
-            && of.event_time_min < question.to
-            && of.path.starts_with("data/")
-            && RecordPlace::of(&of.path).is_some()
+    let files = parts.store.find_files(&FileFilter {
+        dataset: question.dataset.name.clone(),
+        partition: (!has_moved).then_some(question.home),
+        from: question.from,
+        until: question.to,
+    })?;
+    let of_records = |file: RegisteredFile| {
+        let is_of_records = file.file.path.starts_with("data/");
+        let place = RecordPlace::of(&file.file.path).filter(|_| is_of_records)?;
+        Some((file, place))
     };
-    let mut files = parts.store.all_files()?;
-    files.retain(may_have);
-    files.sort_by_key(|file| (file.file.event_time_min, file.partition, file.number));
+    let mut files: Vec<_> = files.into_iter().filter_map(of_records).collect();
+    files.sort_by_key(|(file, _)| (file.file.event_time_min, file.partition, file.number));
     Ok(files)
 }
 
-/// When the first record was appended that the lake does not have: what was appended before is in
-/// its files. `None`: it has all that is in the log.
-fn complete_until(parts: &Parts, question: &Question) -> Answer<Option<i64>> {
+/// The topic of the question, by which positions count it.
+fn topic_index(parts: &Parts, question: &Question) -> Answer<Option<usize>> {
     let (topics, _) = parts.store.layout()?.unwrap_or_default();
-    let Some(topic) = parts.topics.get(&question.dataset.name) else {
-        return Ok(None);
-    };
-    let Some(index) = topics.iter().position(|known| known == topic) else {
-        return Ok(None);
-    };
-    let status = parts.store.status(question.home)?;
-    let reached = status.lake_positions.get(index);
-    let range = parts.log.range(topic, question.home)?;
-    if reached >= range.end {
-        return Ok(None);
-    }
-    let from = reached.max(range.start);
-    let mut reader = parts.log.reader(topic, question.home, from)?;
-    let one = PollLimit {
-        records: 1,
-        bytes: parts.record_bytes,
-    };
-    for _ in 0..POLLS {
-        let mut appended = None;
-        let end = reader.poll(one, &mut |record| appended = Some(record.append_time.0))?;
-        if appended.is_some() || end.at_end {
-            return Ok(appended);
-        }
-    }
-    // A log that does not answer in time promises nothing.
-    Ok(Some(question.from))
+    let topic = parts.topics.get(&question.dataset.name);
+    Ok(topic.and_then(|topic| topics.iter().position(|known| known == topic)))
 }
 
-/// The first rows of the range, by place: one more than are wanted at most.
-#[derive(Default)]
-struct Found {
-    rows: BTreeMap<Place, TelemetryRow>,
-}
-
-impl Found {
-    fn read(
-        &mut self,
-        lake: &dyn Lake,
-        file: &RegisteredFile,
-        question: &Question,
-    ) -> Result<(), Error> {
-        let path = &file.file.path;
-        let bytes = lake.open_file(path)?;
-        let (dataset, index) = (question.dataset.clone(), question.index);
-        let mut reader = RecordReader::open_some(path, &*bytes, dataset, index, |_| true)?;
-        while let Some(records) = reader.read_next()? {
-            let mut begin = 0;
-            for (topic, end) in &records.topics {
-                for row in begin..*end {
-                    self.take(&records.batch, row, topic, file.partition, question);
-                }
-                begin = *end;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(
-        &mut self,
-        batch: &Batch,
-        row: usize,
-        topic: &str,
-        partition: Partition,
-        question: &Question,
-    ) {
-        let time = batch.event_times()[row];
-        if !(question.from..question.to).contains(&time) || batch.robot_id(row) != question.robot {
-            return;
-        }
-        let place = (time, topic.to_owned(), partition, batch.offsets[row]);
-        let is_shown = question.after.as_ref().is_some_and(|after| place <= *after);
-        let last = self.rows.last_key_value();
-        let is_full = self.rows.len() > question.limit;
-        if is_shown || (is_full && last.is_some_and(|(last, _)| *last <= place)) {
-            return;
-        }
-        let shown = TelemetryRow {
-            event_time: Time(time),
-            appended_at: Time(batch.append_times[row]),
-            topic: topic.to_owned(),
-            partition,
-            offset: batch.offsets[row],
-            values: values(batch, row),
-        };
-        self.rows.insert(place, shown);
-        if self.rows.len() > question.limit + 1 {
-            self.rows.pop_last();
-        }
-    }
-}
-
-/// The values of a row by the names of its columns; those that are missing are left out.
-fn values(batch: &Batch, row: usize) -> Map<String, Value> {
-    let cell = |column: usize, column_type: ColumnType| match column_type {
-        ColumnType::Utf8 => batch.text(column, row).map(|text| json!(text)),
-        ColumnType::Boolean => batch.number(column, row).map(|value| json!(value != 0.0)),
-        ColumnType::Float32 | ColumnType::Float64 => {
-            let value = batch.number(column, row);
-            value
-                .filter(|value| value.is_finite())
-                .map(|value| json!(value))
-        }
-        ColumnType::Int32 | ColumnType::Int64 => batch.int(column, row).map(|value| json!(value)),
-        ColumnType::TimestampMicros => batch.int(column, row).map(|at| json!(Time(at))),
-        ColumnType::Decimal { scale, .. } => {
-            let unit = 10_f64.powi(i32::from(scale));
-            let units = batch.decimal(column, row);
-            units.map(|units| json!(units as f64 / unit))
-        }
-        ColumnType::Date => batch.date(column, row).and_then(date).map(|day| json!(day)),
-        ColumnType::Binary => None,
-    };
-    let columns = batch.dataset.columns.iter().enumerate();
-    columns
-        .filter_map(|(at, spec)| Some((spec.name.clone(), cell(at, spec.column_type)?)))
-        .collect()
+/// Where in the log the lake has reached: what lies below is in its files.
+fn reached(parts: &Parts, question: &Question) -> Answer<u64> {
+    let index = topic_index(parts, question)?;
+    let positions = parts.store.status(question.home)?.lake_positions;
+    Ok(index.map_or(0, |index| positions.get(index)))
 }

@@ -7,13 +7,12 @@ use serde_json::{Map, Value};
 use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::{ColumnType, Dataset};
 use theatre_schemas::datums::Datums;
-use theatre_schemas::encode::{Fault, JsonEncoder};
+use theatre_schemas::encode::{DirectEncoder, Fault, JsonEncoder};
 use theatre_schemas::framing;
 use theatre_schemas::records::text_of;
 use theatre_schemas::registry::Registry;
 
 use super::container::{self, Container};
-use super::json::{self, DEPTH_MAX, Read, VALUES_MAX};
 use super::reject;
 use super::table::is_wider;
 use crate::model::RejectedRecord;
@@ -52,12 +51,12 @@ pub(super) struct Bounds {
 
 impl Bounds {
     /// Bytes of texts and names of a record in JSON: names, and bytes in hex, are longer there.
-    fn text(self) -> usize {
+    pub(super) fn text(self) -> usize {
         self.record_bytes.saturating_mul(TEXT_PER_BYTE)
     }
 
     /// Whether more is to be read; notes where not.
-    fn wants_more(self, parsed: &mut Parsed) -> bool {
+    pub(super) fn wants_more(self, parsed: &mut Parsed) -> bool {
         parsed.is_cut_off = self
             .rejected
             .is_some_and(|most| parsed.rejected_total >= most);
@@ -77,8 +76,10 @@ const CELLS_MAX: usize = 4096;
 pub(crate) struct DatasetEncoder {
     dataset: Arc<Dataset>,
     registry: Arc<Registry>,
-    schema_id: u32,
+    pub(super) schema_id: u32,
     json: JsonEncoder,
+    /// The same for records in their usual form, where the dataset has one.
+    pub(super) direct: Option<DirectEncoder>,
     /// Path of the field that records are keyed by.
     key: String,
 }
@@ -130,8 +131,10 @@ impl DatasetEncoder {
                 "the request could not be carried out; the log says why",
             )
         })?;
+        let key = dataset.columns[dataset.roles.robot_id].name.clone();
         Ok(Self {
-            key: dataset.columns[dataset.roles.robot_id].name.clone(),
+            direct: json.direct(&key),
+            key,
             dataset: dataset.clone(),
             registry: registry.clone(),
             schema_id,
@@ -151,45 +154,6 @@ impl DatasetEncoder {
             Form::Avro => self.avro(body, bounds.record_bytes, &mut parsed),
         }
         Ok(parsed)
-    }
-
-    fn json(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) -> Answer<()> {
-        let mut index = 0;
-        json::records(body, bounds.text(), |record| {
-            self.push_read(index, record, bounds, parsed);
-            index += 1;
-            bounds.wants_more(parsed)
-        })
-        .map_err(|error| Problem::bad(format!("the body is no JSON: {error}")))
-    }
-
-    fn lines(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) {
-        let lines = body
-            .split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .filter(|line| !line.is_empty());
-        for (index, line) in (0..).zip(lines) {
-            match json::record(line, bounds.text()) {
-                Ok(record) => self.push_read(index, record, bounds, parsed),
-                Err(error) => reject(parsed, index, vec![fault("an object in JSON", &error)]),
-            }
-            if !bounds.wants_more(parsed) {
-                break;
-            }
-        }
-    }
-
-    fn push_read(&self, index: u64, record: Read, bounds: Bounds, parsed: &mut Parsed) {
-        match record {
-            Read::Whole(record) => self.push(index, &record, bounds.record_bytes, parsed),
-            Read::TooLarge => {
-                let expected = format!(
-                    "at most {VALUES_MAX} values, nested at most {DEPTH_MAX} deep, with at most {} bytes of texts and names",
-                    bounds.text()
-                );
-                reject(parsed, index, vec![fault(&expected, &"a larger record")]);
-            }
-        }
     }
 
     fn csv(&self, body: &[u8], bounds: Bounds, parsed: &mut Parsed) -> Answer<()> {
@@ -321,7 +285,7 @@ impl DatasetEncoder {
         })
     }
 
-    fn push(&self, index: u64, record: &Value, longest: usize, parsed: &mut Parsed) {
+    pub(super) fn push(&self, index: u64, record: &Value, longest: usize, parsed: &mut Parsed) {
         let mut value = framing::frame(self.schema_id, &[]);
         if let Err(faults) = self.json.encode(record, &mut value) {
             return reject(parsed, index, faults);
@@ -372,7 +336,7 @@ fn value(column_type: Option<ColumnType>, cell: &str) -> Value {
     typed.unwrap_or_else(|| Value::String(cell.to_owned()))
 }
 
-fn fault(expected: &str, why: &dyn std::fmt::Display) -> Fault {
+pub(super) fn fault(expected: &str, why: &dyn std::fmt::Display) -> Fault {
     Fault {
         pointer: String::new(),
         expected: expected.to_owned(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use theatre_actors::ports::Role;
 use theatre_schemas::registry::Registry;
 
-use super::records::{Bounds, Encoders, Form};
+use super::records::{Bounds, DatasetEncoder, Encoders, Form};
 use crate::Pace;
 use crate::deployed::Deployed;
 
@@ -197,6 +197,78 @@ fn a_record_that_is_larger_than_one_may_be_is_rejected_and_the_others_are_not() 
             rejected.faults[0].expected.contains("65536 values"),
             "{form:?}"
         );
+    }
+}
+
+/// The encoder of events; without the way for records in their usual form, where that is not wanted.
+fn encoder(is_direct: bool) -> DatasetEncoder {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    drop(encoders);
+    let mut encoder = std::sync::Arc::into_inner(encoder).unwrap();
+    assert!(encoder.direct.is_some());
+    if !is_direct {
+        encoder.direct = None;
+    }
+    encoder
+}
+
+/// Records that are in their usual form, others that are right, and some that are wrong.
+fn mixed() -> Vec<String> {
+    let record =
+        |rest: &str| format!(r#"{{"robot_id": "r", "event_time": 0, "event_id": "e"{rest}}}"#);
+    vec![
+        RECORD.to_owned(),
+        record(r#", "event_type": "fault", "detail": "say \"so\", \u00e4""#),
+        record(r#", "event_type": "fault", "detail": "ä", "sequence": 7"#),
+        record(r#", "event_type": "none""#),
+        record(r#", "event_type": "fault", "event_type": "fault""#),
+        record(""),
+        r#"{"event_type": "fault", "event_id": "e", "event_time": "2026-01-31T12:00:00.5Z", "robot_id": "s"}"#.to_owned(),
+        r#"{"robot_id": "", "event_time": 0, "event_id": "e", "event_type": "fault"}"#.to_owned(),
+        "7".to_owned(),
+        "{}".to_owned(),
+        RECORD.replace("\"e\"", &format!("\"{}\"", "e".repeat(70_000))),
+        RECORD.to_owned(),
+    ]
+}
+
+#[test]
+fn a_body_says_the_same_whichever_way_its_records_take() {
+    let (direct, by_tree) = (encoder(true), encoder(false));
+    let records = mixed();
+    let lines = records.join(" \r\n \n");
+    let array = format!(" [ {} ]\n", records.join(" ,\n"));
+    let broken = format!("[{RECORD},{RECORD} {RECORD}]");
+    let cut = array[..array.len() - 40].to_owned();
+    for (form, body) in [
+        (Form::Lines, lines.as_str()),
+        (Form::Lines, &format!("{RECORD} {RECORD}\n{RECORD}")),
+        (Form::Lines, &RECORD.replace(", ", ",\n")),
+        (Form::Lines, "\n\n"),
+        (Form::Json, &array),
+        (Form::Json, &broken),
+        (Form::Json, &cut),
+        (Form::Json, RECORD),
+        (Form::Json, "[]"),
+        (Form::Json, "[,]"),
+        (Form::Json, &format!("[{RECORD},]")),
+        (Form::Json, &format!("[{RECORD}] 7")),
+        (Form::Json, &format!("[{}]", RECORD.replace(", ", ",\n"))),
+    ] {
+        for (most, longest) in [(None, 1 << 20), (Some(2), 1 << 20), (None, 100)] {
+            let bounds = Bounds {
+                record_bytes: longest,
+                ..bounds(most)
+            };
+            let parsed = |encoder: &DatasetEncoder| {
+                let parsed = encoder.parse(form, body.as_bytes(), bounds);
+                parsed
+                    .map(|parsed| format!("{parsed:?}"))
+                    .map_err(|problem| problem.detail)
+            };
+            assert_eq!(parsed(&direct), parsed(&by_tree), "{form:?} {body:.200}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Time;
 
-/// Rows of a robot's telemetry, as far as the lake has them.
+/// Rows of a robot's telemetry, of the lake and of what the log has beyond it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TelemetryRows {
     /// The robot.
@@ -22,10 +22,11 @@ pub(crate) struct TelemetryRows {
     /// Give this as `after`, with the same range, to get the next rows; absent: these are the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
-    /// Rows that were appended to the log from this moment on may not be here yet; absent: all that
-    /// were appended are here, but for those in `missing`.
+    /// Rows that were appended to the log from this moment on may not be here, because there was more to
+    /// read than an answer reads; absent: all that were appended before `as_of` are here, but for those
+    /// in `missing`.
     pub(crate) complete_until: Option<Time>,
-    /// Files of the range that could not be read.
+    /// Files and records of the range that could not be read.
     pub(crate) missing: Vec<MissingRows>,
     /// When the store was read.
     pub(crate) as_of: Time,
@@ -48,12 +49,14 @@ pub(crate) struct TelemetryRow {
     pub(crate) values: Map<String, Value>,
 }
 
-/// Files that could not be read, for one reason.
+/// What could not be read, for one reason.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MissingRows {
-    /// `lake_off`: the lake is switched off. `not_complete_yet`: its upload ends soon. `lost`: neither
-    /// file nor upload is there. `gone`: the file was removed from the lake. `too_many_rows`: ask for
-    /// a shorter range.
+    /// `lake_off`: the lake is switched off, and the log does not reach back so far. `log_trimmed`: the
+    /// log has lost records before the lake had them. `unknown_schema`: records of the log have a schema
+    /// that this process does not know. `not_complete_yet`: the upload of a file ends soon. `lost`:
+    /// neither file nor upload is there. `gone`: the file was removed from the lake. `too_many_rows`: ask
+    /// for a shorter range.
     pub(crate) why: String,
     /// How many files.
     pub(crate) files: u64,

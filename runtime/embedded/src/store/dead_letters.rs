@@ -245,13 +245,17 @@ mod tests {
         drop(EmbeddedStore::open(&path).unwrap());
         let before = "DROP INDEX dead_replay_in_doubt; DROP INDEX dead_replay_copy;
             DROP INDEX fact_latest; DROP INDEX fact_subject; DROP INDEX fact_committed; ALTER TABLE family DROP COLUMN saved_at;
+            DROP INDEX lake_file_times; ALTER TABLE lake_file DROP COLUMN event_time_min; ALTER TABLE lake_file DROP COLUMN event_time_max;
             INSERT INTO dead_replay VALUES (0, 1, 1, 0, 0, 4, NULL, 9);
             PRAGMA user_version = 3;";
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute_batch(before).unwrap();
         drop(connection);
         let applied = EmbeddedStore::migrate(&path).unwrap();
-        assert_eq!(applied, ["0004_dead_replay_indexes", "0005_pages"]);
+        assert_eq!(
+            applied,
+            ["0004_dead_replay_indexes", "0005_pages", "0006_file_times"]
+        );
         let store = EmbeddedStore::open_read_only(&path).unwrap();
         assert_eq!(store.dead_replays_in_doubt().unwrap().len(), 1);
         assert!(EmbeddedStore::migrate(&path).unwrap().is_empty());

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use theatre_actors::ports::{
-    DeferredBatches, Error, FileRevision, FileStage, LakeFile, LakeRegister, LoadBatch,
+    DeferredBatches, Error, FileFilter, FileRevision, FileStage, LakeFile, LakeRegister, LoadBatch,
     RegisteredFile, Result,
 };
 use theatre_actors::position::Partition;
@@ -81,12 +81,40 @@ pub(super) fn register(
             .map_err(fault(WHAT))?;
         transaction
             .execute(
-                "INSERT INTO lake_file VALUES (?1, ?2, 1, ?3, NULL, NULL, ?4)",
-                params![partition, number, file.dataset, encode(file)],
+                "INSERT INTO lake_file VALUES (?1, ?2, 1, ?3, NULL, NULL, ?4, ?5, ?6)",
+                params![
+                    partition,
+                    number,
+                    file.dataset,
+                    encode(file),
+                    file.event_time_min,
+                    file.event_time_max
+                ],
             )
             .map_err(fault(WHAT))?;
     }
     Ok(())
+}
+
+/// The question for files that may be those of a filter. Of files that an earlier build has
+/// registered it is not known outside of them.
+pub(super) fn within(filter: &FileFilter) -> (String, impl rusqlite::Params) {
+    let of_partition = filter.partition.map_or("", |_| "AND partition = ?2");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lake_file WHERE dataset = ?1 {of_partition}
+         AND event_time_max >= ?3 AND event_time_min < ?4
+         UNION ALL
+         SELECT {COLUMNS} FROM lake_file WHERE dataset = ?1 {of_partition}
+         AND event_time_max IS NULL
+         ORDER BY partition, number"
+    );
+    let values = (
+        filter.dataset.clone(),
+        filter.partition,
+        filter.from,
+        filter.until,
+    );
+    (sql, values)
 }
 
 /// The batch planned earliest and not settled, or a new one of the files completed earliest; beside

@@ -9,6 +9,7 @@
 //! | 3 | the table `dead_replay`, and in `dead` when a letter was erased |
 //! | 4 | the indexes of `dead_replay` |
 //! | 5 | the indexes by which lists of outputs are read in pages, and when a processor was saved |
+//! | 6 | event times of a lake file, and the index by them |
 
 use std::path::Path;
 
@@ -21,7 +22,7 @@ use crate::cannot_open;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of [`SCHEMA`].
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// From version 0 to 1. The names of the consumers are those under which they go on.
 const CURSORS: &str = "
@@ -38,6 +39,15 @@ const PURGED_AT: &str = "ALTER TABLE dead ADD COLUMN purged_at INTEGER;";
 
 /// From version 4 to 5.
 const SAVED_AT: &str = "ALTER TABLE family ADD COLUMN saved_at INTEGER NOT NULL DEFAULT 0;";
+
+/// From version 5 to 6. Files that are there already are looked into by who asks for some.
+const FILE_TIMES: &str = "
+    ALTER TABLE lake_file ADD COLUMN event_time_min INTEGER;
+    ALTER TABLE lake_file ADD COLUMN event_time_max INTEGER;";
+
+/// Made after the columns: files of earlier builds have none before [`FILE_TIMES`].
+const FILE_TIMES_INDEX: &str = "
+    CREATE INDEX IF NOT EXISTS lake_file_times ON lake_file (dataset, partition, event_time_max, event_time_min);";
 
 /// Makes the tables, or brings those of an earlier build to this one's version, in one transaction;
 /// says which migrations that took.
@@ -68,13 +78,18 @@ pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<Stri
         if is_old && found < 5 {
             transaction.execute_batch(SAVED_AT)?;
         }
+        if is_old {
+            transaction.execute_batch(FILE_TIMES)?;
+        }
+        transaction.execute_batch(FILE_TIMES_INDEX)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         let applied = [
             has_no_cursors.then_some("0001_cursors"),
             (is_old && found < 2).then_some("0002_undelivered"),
             (is_old && found < 3).then_some("0003_dead_letters"),
             (is_old && found < 4).then_some("0004_dead_replay_indexes"),
-            is_old.then_some("0005_pages"),
+            (is_old && found < 5).then_some("0005_pages"),
+            is_old.then_some("0006_file_times"),
         ];
         Ok(applied.into_iter().flatten().map(str::to_owned).collect())
     };

@@ -2,7 +2,10 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
-use theatre_actors::ports::{OutputPage, OutputPlace, PageFilter, PageStore, Result, StoredDead};
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{
+    OutputPage, OutputPlace, PageFilter, PageStore, Result, StoredDead, StoredOutput,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
@@ -154,6 +157,17 @@ fn place(row: &Row<'_>) -> rusqlite::Result<OutputPlace> {
     })
 }
 
+/// The question for all outputs of some subjects: no more of the index is read than theirs.
+fn of_subjects(after: Option<&str>) -> String {
+    let beyond = after.map_or("AND ?2 IS NULL", |_| "AND subject > ?2");
+    format!(
+        "SELECT {} FROM fact WHERE kind = ?1 AND kind <> 1 AND subject IN (
+             SELECT DISTINCT subject FROM fact WHERE kind = ?1 AND kind <> 1 {beyond} ORDER BY subject LIMIT ?3
+         ) ORDER BY subject, event_time, id, revision",
+        outputs::COLUMNS
+    )
+}
+
 impl PageStore for EmbeddedStore {
     fn time(&self) -> Result<Option<LogTime>> {
         Ok(None)
@@ -189,6 +203,36 @@ impl PageStore for EmbeddedStore {
         })
     }
 
+    fn last_revisions(
+        &self,
+        kind: OutputKind,
+        ids: &[String],
+        seen: &[u64],
+    ) -> Result<Vec<StoredOutput>> {
+        let sql = format!(
+            "SELECT {columns} FROM (
+                 SELECT {columns}, row_number() OVER (PARTITION BY id ORDER BY revision DESC) AS place FROM fact
+                 WHERE kind = ?1 AND id IN (SELECT value FROM json_each(?2))
+                 AND sequence <= coalesce(json_extract(?3, '$[' || partition || ']'), 0)
+             ) WHERE place = 1",
+            columns = outputs::COLUMNS
+        );
+        let (ids, seen) = (serde_json::json!(ids), serde_json::json!(seen));
+        let values = params![kind.code(), ids.to_string(), seen.to_string()];
+        self.query(&sql, values, outputs::read)
+    }
+
+    fn of_subjects(
+        &self,
+        kind: OutputKind,
+        after: Option<&str>,
+        subjects: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        let sql = of_subjects(after);
+        let limit = i64::try_from(subjects).unwrap_or(i64::MAX);
+        self.query(&sql, params![kind.code(), after, limit], outputs::read)
+    }
+
     fn dead_page(&self, after: Option<(u64, Partition)>, limit: usize) -> Result<Vec<StoredDead>> {
         let partitions = self.query("SELECT partition FROM partition", [], |row| {
             row.get::<_, Partition>(0)
@@ -212,8 +256,6 @@ impl PageStore for EmbeddedStore {
 
 #[cfg(test)]
 mod tests {
-    use theatre_actors::outputs::OutputKind;
-
     use super::*;
 
     #[test]
@@ -254,6 +296,20 @@ mod tests {
                 "{sql}: {plan:?}"
             );
         }
+        let sql = of_subjects(Some("x"));
+        let plan = store
+            .query(
+                &format!("EXPLAIN QUERY PLAN {sql}"),
+                params![OutputKind::FacilityVersion.code(), "x", 10],
+                |row| row.get::<_, String>(3),
+            )
+            .unwrap();
+        let reads = |line: &&String| line.contains("fact");
+        let searches = plan.iter().filter(reads).collect::<Vec<_>>();
+        assert!(
+            searches.len() == 2 && searches.iter().all(|it| it.contains("fact_subject")),
+            "{sql}: {plan:?}"
+        );
         let sql = outputs::of_kind_after(OutputKind::Procedure);
         let plan = store
             .query(

@@ -102,6 +102,8 @@ CREATE TABLE IF NOT EXISTS lake_file (
     batch     TEXT,
     note      TEXT,
     file      BLOB NOT NULL,
+    event_time_min INTEGER,
+    event_time_max INTEGER,
     PRIMARY KEY (partition, number)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS lake_file_stage ON lake_file (partition, stage, number);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
-    ErasedCount, ErasedRows, Error, FileRevision, FileStage, LakeFile, RegisteredFile, Result,
-    RowSelection, TableErasure, add_erased,
+    ErasedCount, ErasedRows, Error, FileFilter, FileRevision, FileStage, LakeFile, RegisteredFile,
+    Result, RowSelection, TableErasure, add_erased,
 };
 use theatre_parquet::{erase, fitting};
 
@@ -113,7 +113,8 @@ impl<'a> Work<'a> {
     }
 
     fn files(&self) -> Result<Vec<RegisteredFile>> {
-        let mut files = self.erasing.ports.store.files_of(&self.target.table.name)?;
+        let whole = FileFilter::whole(&self.target.table.name);
+        let mut files = self.erasing.ports.store.find_files(&whole)?;
         files.retain(|file| self.target.has(file));
         Ok(files)
     }

@@ -41,26 +41,29 @@ impl Api {
             ));
         }
         config.faults().checked()?;
-        // It decodes nothing that has pseudonyms, so it needs no key.
+        // Without a key it leaves pseudonyms out of what it reads in the log.
         let params = Arc::new(adapters::params(config, &place.dir, [0; 32])?);
         let adapters = adapters::Adapters::new(config, &place.dir, Access::Write)?;
         let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
         // Without the key it could not read what is in a dead letter.
-        let letters = match &config.pseudonym_key_file {
+        let (letters, pseudonyms) = match &config.pseudonym_key_file {
             Some(_) => {
                 let key = pseudonym_key(config, &place.dir)?;
                 let mut params = adapters::params(config, &place.dir, key)?;
+                let pseudonyms = params.pseudonyms.clone();
                 params.follow_only(&store.layout()?.unwrap_or_default().0);
                 let (log, store) = (log.clone(), store.clone());
-                Some(Letters::open(params, log, store, access.clone(), None))
+                let letters = Letters::open(params, log, store, access.clone(), None);
+                (Some(letters), Some(pseudonyms))
             }
-            None => None,
+            None => (None, None),
         };
         let ports = ApiPorts {
             log,
             store,
             access,
             letters,
+            pseudonyms,
             // An embedded warehouse is that of a process which loads it.
             reports: Reports::of(config, &place.dir).filter(|_| config.warehouse.url.is_some()),
             // So is an embedded lake.

@@ -38,6 +38,7 @@ pub(super) fn serve(
         store: service.ports.store.clone(),
         access,
         letters: Some(letters),
+        pseudonyms: Some(service.params.pseudonyms.clone()),
         reports: Reports::of(config, &dir),
         lake: config.lake.enabled.then(|| service.ports.lake.clone()),
     };

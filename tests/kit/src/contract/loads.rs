@@ -250,3 +250,64 @@ pub fn store_plans_beside_what_is_stuck(store: &dyn CheckpointStore) -> Result<(
     ensure!(numbers(&half) == [3], "{half:?}");
     Ok(())
 }
+
+/// Files are found by dataset, partition and event times.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_finds_files(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 2)?;
+    let dated = |name: &str, dataset: &str, first: i64, last: i64| LakeFile {
+        event_time_min: first,
+        event_time_max: last,
+        ..file(name, dataset)
+    };
+    for partition in 0..2 {
+        let epoch = store.acquire(partition)?;
+        let files = [
+            dated("early", "t", i64::MIN, -5),
+            dated("wide", "t", -7, 20),
+            dated("late", "t", 10, i64::MAX),
+            dated("other", "u", 0, 9),
+        ];
+        let cut = LakeCut {
+            cut_number: 1,
+            positions: Positions::from(vec![5]),
+            state: Vec::new(),
+            files: files.to_vec(),
+        };
+        store.commit_cut(partition, epoch, &cut)?;
+    }
+    let found = |partition, from, until| -> Result<Vec<(u32, String)>> {
+        let filter = FileFilter {
+            dataset: "t".to_owned(),
+            partition,
+            from,
+            until,
+        };
+        let files = store.find_files(&filter)?.into_iter();
+        Ok(files.map(|it| (it.partition, it.file.path)).collect())
+    };
+    let expected = |partitions: &[u32], paths: &[&str]| -> Vec<(u32, String)> {
+        let of = |partition: &u32| {
+            let partition = *partition;
+            paths
+                .iter()
+                .map(move |path| (partition, (*path).to_owned()))
+        };
+        partitions.iter().flat_map(of).collect()
+    };
+    for (partition, from, until, paths) in [
+        (Some(1), i64::MIN, i64::MAX, &["early", "wide", "late"][..]),
+        (Some(1), -5, -4, &["early", "wide"]),
+        (Some(0), -4, 10, &["wide"]),
+        (None, 20, 21, &["wide", "late"]),
+        (None, 21, 30, &["late"]),
+        (Some(2), i64::MIN, i64::MAX, &[]),
+    ] {
+        let partitions = partition.map_or(vec![0, 1], |partition| vec![partition]);
+        let (found, expected) = (found(partition, from, until)?, expected(&partitions, paths));
+        ensure!(found == expected, "{partition:?} {from} {until}: {found:?}");
+    }
+    Ok(())
+}

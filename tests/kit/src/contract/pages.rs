@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use theatre_actors::outputs::{DeadReason, DeadRow, OutputEvent, OutputKind};
-use theatre_actors::ports::{CheckpointStore, Epoch, OutputPlace, PageFilter};
+use theatre_actors::ports::{CheckpointStore, Epoch, OutputPlace, PageFilter, StoredOutput};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
@@ -130,9 +130,78 @@ pub fn store_gives_pages(store: &dyn CheckpointStore) -> Result<()> {
     ensure!(found == ["d1", "e0", "b0", "a2", "c0"], "{found:?}");
     let found = pages(store, &latest(2, 4)?, no_change)?;
     ensure!(found == ["c1", "d1", "b0", "a2", "f0", "e1"], "{found:?}");
+    by_name(store, &r)?;
     let none = PageFilter::latest(OutputKind::Maintenance, store.last_outputs()?, 9);
     ensure!(store.output_page(&none)?.outputs.is_empty());
     dead_letters(store)
+}
+
+/// Outputs by their ids, and by their subjects.
+fn by_name(store: &dyn CheckpointStore, robot: &Robot<'_>) -> Result<()> {
+    let names = |outputs: Vec<StoredOutput>| -> Vec<String> {
+        let name = |stored: StoredOutput| format!("{}{}", stored.output.id, stored.output.revision);
+        outputs.into_iter().map(name).collect()
+    };
+    let ids = ["a", "d", "nothing", "c"].map(str::to_owned);
+    for (seen, found) in [
+        (store.last_outputs()?, &["a2", "c1", "d1"][..]),
+        (vec![3, 0, 1], &["a0", "c0", "d0"]),
+        (vec![1], &["a0"]),
+    ] {
+        let mut last = names(store.last_revisions(OutputKind::Outcome, &ids, &seen)?);
+        last.sort_unstable();
+        ensure!(last == found, "{seen:?}: {last:?}");
+    }
+    ensure!(
+        store
+            .last_revisions(OutputKind::Phase, &ids, &[9, 9, 9])?
+            .is_empty()
+    );
+
+    let version = |subject: &str, id: &str, event_time| OutputEvent {
+        kind: OutputKind::FacilityVersion,
+        robot_id: format!("@facility/{subject}"),
+        id: id.to_owned(),
+        subject: subject.to_owned(),
+        revision: 0,
+        event_time,
+        payload: vec![1],
+    };
+    let mut saved = save("@facility/x", 1, &[]);
+    saved.outputs = vec![
+        version("z", "z", 5),
+        version("B", "B", 5),
+        version("é", "é", 1),
+        version("a", "a-2", 7),
+        version("a", "a-1", 6),
+        version("b", "b", 5),
+    ];
+    let mut commit = commit(robot.epoch, vec![saved], 1);
+    commit.partition = robot.partition;
+    store.commit(&[commit], LogTime(60))?;
+    for (after, subjects, found) in [
+        (None, 9, &["B0", "a-10", "a-20", "b0", "z0", "é0"][..]),
+        (None, 2, &["B0", "a-10", "a-20"]),
+        (Some("B"), 1, &["a-10", "a-20"]),
+        (Some("a"), 2, &["b0", "z0"]),
+        (Some("é"), 2, &[]),
+    ] {
+        let outputs = store.of_subjects(OutputKind::FacilityVersion, after, subjects)?;
+        let mut subjects_found: Vec<&str> = outputs
+            .iter()
+            .map(|stored| &*stored.output.subject)
+            .collect();
+        ensure!(subjects_found.is_sorted(), "{subjects_found:?}");
+        subjects_found.dedup();
+        ensure!(subjects_found.len() <= subjects, "{subjects_found:?}");
+        let mut found_names = names(outputs);
+        found_names.sort_unstable();
+        ensure!(
+            found_names == found,
+            "{after:?} {subjects}: {found_names:?}"
+        );
+    }
+    Ok(())
 }
 
 fn filters(store: &dyn CheckpointStore, all: &PageFilter) -> Result<()> {

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileRevision,
-    FileStage, LakeCut, LakeRegister, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus,
-    PastLayout, RegisteredFile, Repartition, Result, RowSelection, StoredDead, StoredOutput,
-    StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
+    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileFilter,
+    FileRevision, FileStage, LakeCut, LakeRegister, LoadBatch, OutputFilter, PartitionCommit,
+    PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, RowSelection, StoredDead,
+    StoredOutput, StoredProcessor, StoredUndelivered, TableBatch, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -559,6 +559,12 @@ impl CheckpointStore for MemoryStore {
             found.truncate(limit);
         }
         Ok(found)
+    }
+
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        let mut files = self.all_files()?;
+        files.retain(|file| filter.takes(file));
+        Ok(files)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {

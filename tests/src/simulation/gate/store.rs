@@ -106,6 +106,24 @@ impl PageStore for GatedStore {
     fn time(&self) -> Result<Option<LogTime>> {
         self.gate.call(|| self.inner.time())
     }
+    fn last_revisions(
+        &self,
+        kind: OutputKind,
+        ids: &[String],
+        seen: &[u64],
+    ) -> Result<Vec<StoredOutput>> {
+        self.gate
+            .call(|| self.inner.last_revisions(kind, ids, seen))
+    }
+    fn of_subjects(
+        &self,
+        kind: OutputKind,
+        after: Option<&str>,
+        subjects: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.gate
+            .call(|| self.inner.of_subjects(kind, after, subjects))
+    }
     fn last_outputs(&self) -> Result<Vec<u64>> {
         self.gate.call(|| self.inner.last_outputs())
     }
@@ -330,6 +348,9 @@ impl CheckpointStore for GatedStore {
     }
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         self.gate.call(|| self.inner.find_dead(limit))
+    }
+    fn find_files(&self, filter: &FileFilter) -> Result<Vec<RegisteredFile>> {
+        self.gate.call(|| self.inner.find_files(filter))
     }
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
         self.gate.call(|| self.inner.all_files())

@@ -1,7 +1,9 @@
 //! Pages of outputs and of dead letters.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     OutputPage, OutputPlace, PageFilter, PageStore, Result, StoredDead, StoredOutput,
 };
@@ -74,6 +76,46 @@ impl PageStore for MemoryStore {
             next: next.map(|last| filter.place(last)),
             outputs,
         })
+    }
+
+    fn last_revisions(
+        &self,
+        kind: OutputKind,
+        ids: &[String],
+        seen: &[u64],
+    ) -> Result<Vec<StoredOutput>> {
+        let state = lock(&self.state);
+        let mut last: BTreeMap<&str, &StoredOutput> = BTreeMap::new();
+        for stored in state.partitions.values().flat_map(|known| &known.outputs) {
+            let output = &stored.output;
+            let up_to = seen.get(stored.partition as usize).copied().unwrap_or(0);
+            let known = last.get(&*output.id).copied();
+            if output.kind == kind
+                && ids.contains(&output.id)
+                && stored.sequence <= up_to
+                && known.is_none_or(|known| known.output.revision < output.revision)
+            {
+                last.insert(&output.id, stored);
+            }
+        }
+        Ok(last.into_values().cloned().collect())
+    }
+
+    fn of_subjects(
+        &self,
+        kind: OutputKind,
+        after: Option<&str>,
+        subjects: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        let state = lock(&self.state);
+        let mut by_subject: BTreeMap<&str, Vec<StoredOutput>> = BTreeMap::new();
+        for stored in state.partitions.values().flat_map(|known| &known.outputs) {
+            let subject = &*stored.output.subject;
+            if stored.output.kind == kind && after.is_none_or(|after| subject > after) {
+                by_subject.entry(subject).or_default().push(stored.clone());
+            }
+        }
+        Ok(by_subject.into_values().take(subjects).flatten().collect())
     }
 
     fn dead_page(&self, after: Option<(u64, Partition)>, limit: usize) -> Result<Vec<StoredDead>> {

@@ -43,6 +43,7 @@ pub(super) fn measure(records: u64) -> Result<Value, Failure> {
         reports: None,
         lake: None,
         letters: None,
+        pseudonyms: None,
     };
     let topics = api::topics(&config, &params.registry);
     let mut topics: Vec<String> = topics.into_values().collect();
