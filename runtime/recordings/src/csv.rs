@@ -300,6 +300,11 @@ impl Records for CsvReader {
     fn left_out(&self) -> u64 {
         self.feed.left_out
     }
+
+    fn remarks(&self) -> Vec<String> {
+        let empty = self.header.is_empty.then(|| "it is empty".to_owned());
+        empty.into_iter().collect()
+    }
 }
 
 /// Lines, with those that are read again and those that may be the last.
