@@ -81,7 +81,10 @@ fn letters_for_a_zone_are_those_of_the_zone_that_is_named() {
         assert_eq!(read(keys, text).as_deref(), Ok(wanted), "{text}");
     }
     let why = read("", "2026-01-31 08:00:00 CET").unwrap_err();
-    assert!(why.contains("letters") && why.contains("time_zone"), "{why}");
+    assert!(
+        why.contains("letters") && why.contains("time_zone"),
+        "{why}"
+    );
     let why = read(berlin, "2026-07-31 10:00 CET").unwrap_err();
     assert!(why.contains("does not use at that time"), "{why}");
     let found = forms(&["2026-01-31 08:00:00 CET"]);
