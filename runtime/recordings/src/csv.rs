@@ -302,7 +302,11 @@ impl Records for CsvReader {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let empty = self.header.is_empty.then(|| "it is empty".to_owned());
+        let what = match self.feed.left_out {
+            0 => "it is empty",
+            _ => "it has nothing but blank lines and those that the mapping leaves out",
+        };
+        let empty = self.header.is_empty.then(|| what.to_owned());
         empty.into_iter().collect()
     }
 }
