@@ -682,6 +682,97 @@ fn two_files_of_a_robot_without_times_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// Files of several robots that no column names are not mixed up, and a folder is read with those
+/// in it.
+#[test]
+fn of_several_files_the_robot_is_asked_for_or_read_from_their_names() -> Result<()> {
+    let case = Case::new("")?;
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("day2"))?;
+    written(folder.path(), "arm-1.csv", &table(0, 20))?;
+    written(folder.path(), "arm-2.csv", &table(0, 10))?;
+    written(&folder.path().join("day2"), "arm-1.csv", &table(100, 5))?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let replay = |more: &[&str]| -> Result<Ended> {
+        let begin = [
+            "--output",
+            "json",
+            "replay",
+            &path,
+            "--yes",
+            "--quiet",
+            "--dataset",
+            "ds",
+        ];
+        Ended::of(&theatre(case.data.path(), &[&begin[..], more].concat())?.output()?)
+    };
+    let asked = replay(&[])?;
+    ensure!(
+        asked.code == Some(2) && asked.said.contains("--robot-from-file"),
+        "{}",
+        asked.said
+    );
+    replay(&["--robot-from-file", "{robot}.csv"])?.must_be(0, [35, 0, 0, 0, 0])?;
+    let sql = "SELECT robot_id AS r, count(*) AS n FROM ds GROUP BY 1 ORDER BY 1";
+    let rows: Vec<(Value, Value)> = (case.query(sql)?.iter())
+        .map(|row| (row["r"].clone(), row["n"].clone()))
+        .collect();
+    ensure!(
+        rows == [("arm-1".into(), 25.into()), ("arm-2".into(), 10.into())],
+        "{rows:?}"
+    );
+    Ok(())
+}
+
+/// Nothing in a file, a pipe or a packed file is nothing applied.
+#[test]
+fn a_replay_of_nothing_at_all_ends_with_4() -> Result<()> {
+    let case = Case::new("second_file")?;
+    let folder = tempfile::tempdir()?;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(b"\n")?;
+    std::fs::write(folder.path().join("packed.csv.gz"), packed.finish()?)?;
+    let empty = written(folder.path(), "empty.csv", "")?;
+    let packed = folder
+        .path()
+        .join("packed.csv.gz")
+        .to_string_lossy()
+        .into_owned();
+    for file in [&empty, &packed, "/dev/null"] {
+        let ended = case.replay(file, "m.toml", &[])?;
+        ended.must_be(4, [0, 0, 0, 0, 0])?;
+        ensure!(ended.said.contains("not empty"), "{}", ended.said);
+    }
+    let unmapped = ["--output", "json", "replay", &empty, "--yes"];
+    let ended = Ended::of(&theatre(case.data.path(), &unmapped)?.output()?)?;
+    ended.must_be(4, [0, 0, 0, 0, 0])?;
+    ensure!(!case.data.path().join("recordings.sqlite").exists());
+    Ok(())
+}
+
+/// Rows of many robots that are there once have one window each.
+#[test]
+fn many_robots_of_one_row_have_one_window_each() -> Result<()> {
+    let case = Case::new("")?;
+    let folder = tempfile::tempdir()?;
+    let mut text = "time,robot,v\n".to_owned();
+    for robot in 0..1_500 {
+        text.push_str(&format!("2026-01-31T08:00:00Z,r{robot},1.5\n"));
+    }
+    let file = written(folder.path(), "once.csv", &text)?;
+    let replay = ["--output", "json", "replay", &file, "--yes", "--quiet"];
+    let ended = Ended::of(&theatre(case.data.path(), &replay)?.output()?)?;
+    ended.must_be(0, [1_500, 0, 0, 0, 0])?;
+    ensure!(
+        ended.said.contains("robots have one row each"),
+        "{}",
+        ended.said
+    );
+    ensure!(case.windows("r7", "1h")?.len() == 1);
+    reconciled(case.data.path(), &[])?;
+    Ok(())
+}
+
 /// A mapping that an earlier replay kept is not that of every file of this name.
 #[test]
 fn what_a_kept_mapping_leaves_out_is_said_and_a_failed_look_keeps_nothing() -> Result<()> {

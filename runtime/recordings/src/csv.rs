@@ -300,6 +300,15 @@ impl Records for CsvReader {
     fn left_out(&self) -> u64 {
         self.feed.left_out
     }
+
+    fn remarks(&self) -> Vec<String> {
+        let what = match self.feed.left_out {
+            0 => "it is empty",
+            _ => "it has nothing but blank lines and those that the mapping leaves out",
+        };
+        let empty = self.header.is_empty.then(|| what.to_owned());
+        empty.into_iter().collect()
+    }
 }
 
 /// Lines, with those that are read again and those that may be the last.

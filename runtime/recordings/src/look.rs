@@ -40,6 +40,7 @@ pub struct Hints {
     pub dataset: Option<String>,
     pub topic: Option<String>,
     pub robot_id: Option<String>,
+    pub robot_from_file: Option<String>,
     pub time_column: Option<String>,
     pub time_format: Option<String>,
     pub time_zone: Option<String>,
@@ -197,6 +198,12 @@ fn settle_robot(
     if mapping.robot_id.is_some() {
         return;
     }
+    if let Some(pattern) = &mapping.robot_from_file {
+        looking
+            .findings
+            .push(format!("robot: from the file's name, {pattern}"));
+        return;
+    }
     mapping.robot_column = roles::robot(named);
     if let Some(column) = &mapping.robot_column {
         looking.findings.push(format!("robot: column '{column}'"));
@@ -219,6 +226,7 @@ fn blank(file: &str, hints: &Hints) -> Result<Mapping, String> {
     mapping.rules = Some(PathBuf::from(format!("{dataset}.rules.toml")));
     mapping.topic.clone_from(&hints.topic);
     mapping.robot_id.clone_from(&hints.robot_id);
+    mapping.robot_from_file.clone_from(&hints.robot_from_file);
     mapping.time_column.clone_from(&hints.time_column);
     mapping.time_format.clone_from(&hints.time_format);
     mapping.time_zone.clone_from(&hints.time_zone);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::column_search::{ColumnSearch, Columns};
 use crate::json::{self, shown_bytes};
 use crate::records::{Cell, Place, ReadError, Record, Records, Refusal};
+use crate::source::BYTE_ORDER_MARK;
 
 /// Most bytes of one object; a longer one is refused.
 const OBJECT_BYTES_MAX: usize = 16 << 20;
@@ -24,6 +25,8 @@ pub struct Ndjson<R> {
     columns: Columns,
     /// Objects that were read while columns were searched.
     read_ahead: VecDeque<Result<Record, Refusal>>,
+    /// Why the file cannot be read on after them.
+    failed: Option<ReadError>,
 }
 
 impl<R: BufRead> Ndjson<R> {
@@ -36,6 +39,7 @@ impl<R: BufRead> Ndjson<R> {
             objects: Objects::open(file, input)?,
             columns: Columns::default(),
             read_ahead: VecDeque::new(),
+            failed: None,
         };
         let mut bytes = 0;
         let mut whole = true;
@@ -44,11 +48,19 @@ impl<R: BufRead> Ndjson<R> {
                 whole = false;
                 break;
             }
-            let Some(record) = opened.read()? else {
-                break;
-            };
-            bytes += opened.objects.bytes.len();
-            opened.read_ahead.push_back(record);
+            match opened.read() {
+                Ok(Some(record)) => {
+                    bytes += opened.objects.bytes.len();
+                    opened.read_ahead.push_back(record);
+                }
+                Ok(None) => break,
+                // What came before is taken first.
+                Err(error) if opened.read_ahead.is_empty() => return Err(error),
+                Err(error) => {
+                    opened.failed = Some(error);
+                    break;
+                }
+            }
         }
         opened
             .columns
@@ -72,8 +84,11 @@ impl<R: BufRead> Ndjson<R> {
         if let Found::Refused(kind) = found {
             return refuse(kind, shown_bytes(&self.objects.bytes));
         }
-        let taken = json::parse(&self.objects.bytes)
-            .and_then(|tree| self.columns.record(tree, false, place.line));
+        // Files that were joined have the marks of all of them.
+        let object = &self.objects.bytes;
+        let object = object.strip_prefix(BYTE_ORDER_MARK).unwrap_or(object);
+        let taken =
+            json::parse(object).and_then(|tree| self.columns.record(tree, false, place.line));
         match taken {
             Ok(cells) => Ok(Some(Ok(Record { place, cells }))),
             Err(fault) => refuse(fault.kind, fault.found),
@@ -89,7 +104,10 @@ impl<R: BufRead + Send> Records for Ndjson<R> {
     fn next_record(&mut self) -> Result<Option<Result<Record, Refusal>>, ReadError> {
         let mut next = match self.read_ahead.pop_front() {
             Some(record) => Some(record),
-            None => self.read()?,
+            None => match self.failed.take() {
+                Some(error) => return Err(error),
+                None => self.read()?,
+            },
         };
         if let Some(Ok(record)) = &mut next {
             // Columns may have been found after the record.
@@ -170,6 +188,16 @@ impl<R: BufRead> Objects<R> {
         }
     }
 
+    fn broken_off(&mut self) -> ReadError {
+        self.form = Form::Ended;
+        let mut place = self.place.clone();
+        place.line = self.line;
+        ReadError {
+            place,
+            why: "the file ends within its array: it was cut off, so copy it again".to_owned(),
+        }
+    }
+
     fn peek(&mut self) -> Result<Option<u8>, ReadError> {
         match self.input.fill_buf() {
             Ok(buffer) => Ok(buffer.first().copied()),
@@ -207,12 +235,7 @@ impl<R: BufRead> Objects<R> {
         match (&self.form, first) {
             (Form::Lines, None) => Ok(None),
             (Form::Lines, Some(_)) => self.line().map(Some),
-            (_, None) => {
-                self.form = Form::Ended;
-                Ok(Some(Found::Refused(
-                    "the file ends within its array: the end of it is missing",
-                )))
-            }
+            (_, None) => Err(self.broken_off()),
             (_, Some(b']')) => {
                 self.input.consume(1);
                 self.form = Form::Ended;
@@ -261,8 +284,7 @@ impl<R: BufRead> Objects<R> {
         let (mut depth, mut in_string, mut escaped, mut too_long) = (0u64, false, false, false);
         loop {
             let Some(byte) = self.peek()? else {
-                self.form = Form::Ended;
-                return Ok(Found::Refused("the file ends within an object"));
+                return Err(self.broken_off());
             };
             if in_string {
                 in_string = escaped || byte != b'"';

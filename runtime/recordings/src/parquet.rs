@@ -16,6 +16,7 @@ use parquet::file::reader::ChunkReader;
 
 use cells::{Leaf, Leaves};
 
+use crate::columns;
 use crate::records::{Place, ReadError, Record, Records, Refusal};
 
 /// Rows of a batch.
@@ -84,7 +85,8 @@ impl Parquet {
             opened.take_batch(&empty);
         }
         opened.known.settled = true;
-        opened.columns = unique(&opened.leaves);
+        let names: Vec<String> = opened.leaves.iter().map(|leaf| leaf.name.clone()).collect();
+        opened.columns = columns::unique(&names);
         Ok(opened)
     }
 
@@ -183,22 +185,6 @@ fn explained(error: &str) -> String {
         ""
     };
     format!("the Parquet file cannot be read: {error}{what_to_do}")
-}
-
-/// The names of columns; one that is there again gets its number.
-fn unique(leaves: &[Leaf]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(leaves.len());
-    let mut seen = BTreeSet::new();
-    for leaf in leaves {
-        let mut name = leaf.name.clone();
-        let mut number = 2;
-        while !seen.insert(name.clone()) {
-            name = format!("{}#{number}", leaf.name);
-            number += 1;
-        }
-        names.push(name);
-    }
-    names
 }
 
 #[cfg(test)]

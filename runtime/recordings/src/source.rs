@@ -1,5 +1,6 @@
 //! Where the bytes of a recording come from: paths, globs, folders, standard input; unpacked.
 
+mod gzip;
 mod kind;
 mod lines;
 mod paths;
@@ -12,6 +13,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 pub use kind::Kind;
+pub(crate) use lines::BYTE_ORDER_MARK;
 pub use lines::{LINE_BYTES_MAX, Line, LineFault, Lines};
 pub use paths::find;
 pub use text::{Text, by_name as encoding};
@@ -36,7 +38,8 @@ impl Packing {
     fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            // A frame to be skipped may come first, as some programs that pack in parallel write it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             _ => None,
         }
     }
@@ -83,7 +86,7 @@ impl Input {
             None => packed,
             Some(packing) => {
                 let reader: Box<dyn Read + Send> = match packing {
-                    Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+                    Packing::Gzip => Box::new(gzip::Members::new(packed)),
                     Packing::Zstd => {
                         Box::new(zstd::stream::read::Decoder::new(packed).map_err(failed)?)
                     }
@@ -91,6 +94,15 @@ impl Input {
                 Ahead::new(Box::new(Unpacked { packing, reader })).map_err(failed)?
             }
         };
+        if packing.is_some()
+            && let Some(inner) = Packing::of(bytes.head())
+        {
+            let why = format!(
+                "is packed twice: what is in it is packed by {}, so unpack it once",
+                inner.name()
+            );
+            return Err(fault(name, &why));
+        }
         Ok(Self {
             name: name.into(),
             packing,
@@ -219,6 +231,9 @@ impl Read for Unpacked {
             io::ErrorKind::UnexpectedEof => io::Error::other(format!(
                 "it ends in the middle of its {name} data: the file was cut off, so copy it again"
             )),
+            _ if error.to_string().contains("Dictionary") => io::Error::other(
+                "it was packed with a dictionary of its own, which is not in it: unpack it first (zstd -d -D DICTIONARY)",
+            ),
             _ => io::Error::other(format!(
                 "its {name} data are damaged ({error}): what comes after this place is lost"
             )),

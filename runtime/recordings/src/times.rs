@@ -8,6 +8,7 @@ mod clock;
 mod fault;
 mod look;
 mod number;
+mod pace;
 mod rules;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,7 @@ const BY_THE_MAPPING: &[(&str, &str)] = &[
 
 /// Cases of which the file does not say what a mapping must: a look asks.
 const ASKS: &[(&str, &str)] = &[
+    ("empty", "nothing"),
     ("layout_ai4i", "no time"),
     ("layout_cmapss", "no time"),
     ("missing_words", "no value"),

@@ -336,7 +336,7 @@ impl Reader<'_> {
                 let text = self.text.string()?;
                 micros(text).or_else(|| scalar::micros(text))?
             }
-            _ => self.whole()?,
+            _ => Some(self.whole()?).filter(|micros| !scalar::is_other_unit(*micros))?,
         };
         Some(if is_millis {
             time.div_euclid(1000)

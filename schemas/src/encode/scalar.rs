@@ -112,7 +112,7 @@ pub(super) fn expected(avro_type: &AvroType) -> String {
         AvroType::Int(Logical::Date) => "a date such as 2026-01-31".to_owned(),
         AvroType::Int(_) => "a whole number of 32 bits".to_owned(),
         AvroType::Long(Logical::TimestampMicros | Logical::TimestampMillis) => {
-            "a time such as 2026-01-31T12:00:00.000001Z, or microseconds since 1970".to_owned()
+            "a time such as 2026-01-31T12:00:00.000001Z, or microseconds since 1970 (no seconds, milliseconds or nanoseconds)".to_owned()
         }
         AvroType::Long(_) => "a whole number of 64 bits".to_owned(),
         AvroType::Float | AvroType::Double => "a number".to_owned(),
@@ -166,20 +166,36 @@ pub(super) fn no_number(text: &str) -> Option<f64> {
     }
 }
 
-/// Microseconds since 1970 of a time of RFC 3339.
-pub(super) fn micros(text: &str) -> Option<i64> {
-    Some(text.parse::<jiff::Timestamp>().ok()?.as_microsecond())
-}
-
 fn long(logical: Logical, value: &Value) -> Option<i64> {
     let micros = match (logical, value) {
         (Logical::TimestampMicros | Logical::TimestampMillis, Value::String(text)) => micros(text)?,
+        (Logical::TimestampMicros | Logical::TimestampMillis, _) => {
+            whole(value).filter(|micros| !is_other_unit(*micros))?
+        }
         _ => whole(value)?,
     };
     match logical {
         Logical::TimestampMillis => Some(micros.div_euclid(1000)),
         _ => Some(micros),
     }
+}
+
+/// Microseconds since 1970 of a time of RFC 3339. A 60th second is taken for the 59th where a leap second can
+/// be, and is none elsewhere.
+pub(super) fn micros(text: &str) -> Option<i64> {
+    const DAY_S: i64 = 86_400;
+    let micros = text.parse::<jiff::Timestamp>().ok()?.as_microsecond();
+    let is_last = || (micros.div_euclid(1_000_000) + 1).rem_euclid(DAY_S) == 0;
+    (!text.contains(":60") || is_last()).then_some(micros)
+}
+
+/// Whether a number that should count microseconds since 1970 counts seconds, milliseconds or
+/// nanoseconds: as one of these it is of our time, as microseconds in early 1970 or in no year at all.
+pub(super) fn is_other_unit(micros: i64) -> bool {
+    const SECONDS: std::ops::Range<i64> = 1_000_000_000..5_000_000_000;
+    /// The end of the year 9999.
+    const BEYOND: i64 = 253_402_300_800_000_000;
+    SECONDS.contains(&micros) || SECONDS.contains(&(micros / 1000)) || micros >= BEYOND
 }
 
 fn date(value: &Value) -> Option<i32> {

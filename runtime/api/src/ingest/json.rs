@@ -210,6 +210,12 @@ impl<'de> Visitor<'de> for Bounded<'_> {
             let has_room = self.room.takes_text(&name);
             let value = entries.next_value_seed(self.inner())?;
             if has_room && !self.room.is_exceeded {
+                if values.contains_key(&name) {
+                    // Either could be meant.
+                    return Err(serde::de::Error::custom(format!(
+                        "the key '{name}' comes twice in one object"
+                    )));
+                }
                 values.insert(name, value);
             }
         }
@@ -233,6 +239,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_comes_twice_is_no_value() {
+        for text in [r#"{"a": 1, "a": 2}"#, r#"[{"b": {"a": 1, "a": 1}}]"#] {
+            let why = all(text).unwrap_err();
+            assert!(why.contains("'a' comes twice"), "{why}");
+        }
+    }
+
+    #[test]
     fn a_value_is_what_the_library_makes_of_it() {
         for text in [
             "null",
@@ -244,7 +258,7 @@ mod tests {
             "1.7976931348623157e308",
             "0.1",
             r#""\u00e4\ud83e\udd16""#,
-            r#"{"a": [1, {"b": null}], "c": {}, "a": 2}"#,
+            r#"{"a": [1, {"b": null}], "c": {}}"#,
             "[",
             "{\"a\"}",
             "7 8",

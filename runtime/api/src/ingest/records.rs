@@ -1,6 +1,6 @@
 //! Bodies as records: JSON, an object a line, a table, or framed Avro.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use theatre_schemas::registry::Registry;
 
 use super::container::{self, Container};
 use super::reject;
-use super::table::is_wider;
+use super::table::{is_wider, misplaced_quote};
 use crate::model::RejectedRecord;
 use crate::problem::{Answer, Problem};
 
@@ -162,10 +162,18 @@ impl DatasetEncoder {
                 "a row of the table has more than {CELLS_MAX} cells"
             )));
         }
+        if let Some(why) = misplaced_quote(body) {
+            return Err(Problem::bad(why));
+        }
         let mut reader = csv::ReaderBuilder::new().from_reader(body);
         let unreadable =
             |error: csv::Error| Problem::bad(format!("the header of the table: {error}"));
         let header = reader.headers().map_err(unreadable)?.clone();
+        if let Some(twice) = twice(&header) {
+            return Err(Problem::bad(format!(
+                "the header of the table has '{twice}' twice: which of the columns is meant?"
+            )));
+        }
         let column = |name: &str| {
             self.dataset
                 .column(name)
@@ -311,6 +319,12 @@ impl DatasetEncoder {
             unit: None,
         }
     }
+}
+
+/// A name that a header has more than once.
+fn twice(header: &csv::StringRecord) -> Option<&str> {
+    let mut seen = HashSet::new();
+    header.iter().find(|name| !seen.insert(*name))
 }
 
 /// The text under a path, of a record that is nested or has the path as its key.

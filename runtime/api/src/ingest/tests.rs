@@ -179,6 +179,58 @@ fn no_more_is_read_of_a_body_after_many_records_that_do_not_fit() {
 }
 
 #[test]
+fn a_table_of_which_cells_could_be_taken_for_others_is_refused() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let row = "r,2026-01-31T08:00:00Z,e,fault";
+    let head = "robot_id,event_time,event_id,event_type,detail";
+    for (body, said) in [
+        (format!("{head},detail\n{row},a,b\n"), "'detail' twice"),
+        (
+            format!("{head}\n{row},\"a\n{row},b\n"),
+            "line 2 of the table and does not close",
+        ),
+        (
+            format!("{head}\n{row},\"a\" b\n"),
+            "something else than a comma",
+        ),
+    ] {
+        let parsed = encoder.parse(Form::Csv, body.as_bytes(), bounds(None));
+        let problem = format!("{:?}", parsed.unwrap_err());
+        assert!(problem.contains(said), "{problem}");
+    }
+    let good = format!("{head}\n{row},\"a, \"\"b\"\"\nc\"\n");
+    let parsed = encoder
+        .parse(Form::Csv, good.as_bytes(), bounds(None))
+        .unwrap();
+    assert_eq!((parsed.records.len(), parsed.rejected_total), (1, 0));
+}
+
+#[test]
+fn a_time_in_another_unit_is_none() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    for (time, fits) in [
+        ("1769846400", false),
+        ("1769846400000", false),
+        ("1769846400000000", true),
+        ("1769846400000000000", false),
+        ("\"2026-01-31T08:00:60Z\"", false),
+        ("\"2016-12-31T23:59:60Z\"", true),
+    ] {
+        let record = RECORD.replace("\"event_time\": 0", &format!("\"event_time\": {time}"));
+        let parsed = encoder
+            .parse(Form::Lines, record.as_bytes(), bounds(None))
+            .unwrap();
+        assert_eq!(
+            parsed.records.len(),
+            usize::from(fits),
+            "{record}: {parsed:?}"
+        );
+    }
+}
+
+#[test]
 fn a_record_that_is_larger_than_one_may_be_is_rejected_and_the_others_are_not() {
     let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
     let encoder = encoders.of("robot_events").unwrap();

@@ -37,9 +37,11 @@ pub(super) fn plain(
 
 /// Takes the separators between groups of three digits out; none when a group has not three.
 fn ungrouped(text: &str, decimal: char, thousands: char) -> Option<String> {
-    // Programs that group by blanks write several kinds of them.
-    let is_separator = |sign: char| {
-        sign == thousands || thousands == ' ' && matches!(sign, '\u{a0}' | '\u{202f}' | '\u{2009}')
+    // Programs that group by blanks or apostrophes write several kinds of them.
+    let is_separator = |sign: char| match thousands {
+        ' ' => matches!(sign, ' ' | '\u{a0}' | '\u{202f}' | '\u{2009}'),
+        '\'' => matches!(sign, '\'' | '\u{2019}'),
+        thousands => sign == thousands,
     };
     if !text.contains(is_separator) {
         return Some(text.to_owned());

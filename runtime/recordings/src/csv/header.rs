@@ -18,6 +18,8 @@ pub(super) struct Header {
     /// As they stand in the file; empty when they do not.
     cells: Vec<String>,
     wanted: Vec<String>,
+    /// The file ends before anything is in it.
+    pub(super) is_empty: bool,
 }
 
 impl Header {
@@ -26,11 +28,15 @@ impl Header {
         splitter: &Splitter,
         dialect: &Dialect,
     ) -> Result<Self, ReadError> {
-        let (cells, in_file) = match dialect.header {
-            HeaderLine::Found => (find(feed, splitter, dialect)?, true),
-            HeaderLine::Absent => (numbered(feed, splitter)?, false),
+        let found = match dialect.header {
+            HeaderLine::Found => find(feed, splitter, dialect)?,
+            HeaderLine::Absent => numbered(feed, splitter)?,
         };
-        let names = if dialect.names.is_empty() {
+        let is_empty = found.is_none();
+        let in_file = dialect.header == HeaderLine::Found && !is_empty;
+        // An empty file has no rows in any columns.
+        let cells = found.unwrap_or_else(|| dialect.wanted.clone());
+        let names = if dialect.names.is_empty() || is_empty {
             &cells
         } else {
             &dialect.names
@@ -39,6 +45,7 @@ impl Header {
             columns: columns::unique(names),
             cells: if in_file { cells.clone() } else { Vec::new() },
             wanted: dialect.wanted.clone(),
+            is_empty,
         })
     }
 
@@ -70,13 +77,18 @@ impl Header {
     }
 }
 
-/// The first line that has all wanted names; the first line at all, when none has.
-fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<String>, ReadError> {
+/// The first line that has all wanted names; none when the file ends before its first line.
+fn find(
+    feed: &mut Feed,
+    splitter: &Splitter,
+    dialect: &Dialect,
+) -> Result<Option<Vec<String>>, ReadError> {
     let mut before = Vec::new();
     let mut first: Option<(Vec<String>, u64)> = None;
-    let (mut looked_at, mut bytes) = (0, 0);
+    let (mut looked_at, mut bytes, mut is_end) = (0, 0, false);
     while looked_at < LINES_LOOKED_AT && bytes < BYTES_LOOKED_AT {
         let Some(line) = feed.next()? else {
+            is_end = true;
             break;
         };
         before.push(line);
@@ -87,7 +99,7 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
             Err((fault, _)) if first.is_none() => {
                 return Err(ReadError {
                     place: feed.place(line.number),
-                    why: format!("the header is {}", fault.kind()),
+                    why: fault.of_header(),
                 });
             }
             Err(_) => break,
@@ -99,7 +111,7 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
             let text = text.clone();
             if let Some(cells) = over_lines(&text, feed, splitter, dialect)? {
                 feed.left_out += before.len() as u64;
-                return Ok(cells);
+                return Ok(Some(cells));
             }
             continue;
         };
@@ -113,16 +125,20 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
         let is_header = !is_sign && dialect.wanted.iter().all(has);
         if is_header && (!is_comment || !dialect.wanted.is_empty()) {
             feed.left_out += before.len() as u64;
-            return Ok(cells);
+            return Ok(Some(cells));
         }
         if !is_comment && !is_sign && first.is_none() {
             first = Some((cells, line.number));
         }
     }
+    if first.is_none() && is_end && looked_at == 0 {
+        feed.left_out += before.len() as u64;
+        return Ok(None);
+    }
     let Some((cells, number)) = first else {
         return Err(ReadError {
             place: feed.place(1),
-            why: "is empty: it has no header".to_owned(),
+            why: "has no header: comments only".to_owned(),
         });
     };
     let missing = columns::missing_of(&columns::unique(&cells), &dialect.wanted);
@@ -216,10 +232,10 @@ fn other_delimiter(lines: &[crate::source::Line], dialect: &Dialect) -> String {
     String::new()
 }
 
-/// `#1`, `#2` and so on, as many as the first line has cells.
-fn numbered(feed: &mut Feed, splitter: &Splitter) -> Result<Vec<String>, ReadError> {
+/// `#1`, `#2` and so on, as many as the first line has cells; none when there is none.
+fn numbered(feed: &mut Feed, splitter: &Splitter) -> Result<Option<Vec<String>>, ReadError> {
     let mut before = Vec::new();
-    let mut count = 0;
+    let (mut count, mut is_end) = (0, true);
     while let Some(line) = feed.next()? {
         let cells = match &line.text {
             Ok(text) if !feed.is_nothing(text) => splitter.split(text).ok(),
@@ -233,12 +249,15 @@ fn numbered(feed: &mut Feed, splitter: &Splitter) -> Result<Vec<String>, ReadErr
                 .take_while(|cell| cell.trim().is_empty())
                 .count();
             count = cells.len() - blank.min(1);
+            is_end = false;
             break;
         }
         if before.len() >= LINES_LOOKED_AT {
+            is_end = false;
             break;
         }
     }
+    let has_faults = before.iter().any(|line| line.text.is_err());
     feed.put_back(before);
-    Ok(vec![String::new(); count])
+    Ok((!is_end || has_faults).then(|| vec![String::new(); count]))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Column, Looked};
 use crate::cells::{CellRules, Read, Value};
 use crate::open;
-use crate::records::{Cell, ReadError, Record};
+use crate::records::{Cell, Place, ReadError, Record};
 use crate::source::Input;
 use crate::times::{Clock, TimeRules, Times};
 
@@ -33,6 +33,14 @@ impl Looked {
             names.iter().position(|known| known == name)
         };
         let rules = CellRules::new(&self.mapping);
+        let named = self.mapping.robot_of_file(&self.file);
+        let named = named.map_err(|why| ReadError {
+            place: Place {
+                file: self.file.as_str().into(),
+                line: 0,
+            },
+            why,
+        })?;
         let mut clock = TimeRules::new(&self.mapping)
             .ok()
             .filter(|_| self.unclear.is_empty())
@@ -56,7 +64,7 @@ impl Looked {
             rows += 1;
             let robot = match robot_at {
                 Some(at) => plain(&cells[at]),
-                None => self.mapping.robot_id.clone().unwrap_or_default(),
+                None => named.clone().unwrap_or_default(),
             };
             let times = Times {
                 date: date_at.map(|at| &cells[at]),

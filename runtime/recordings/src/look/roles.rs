@@ -4,6 +4,7 @@ use super::Looking;
 use super::column::Profile;
 use crate::columns::{unit, without_mark, without_unit};
 use crate::mapping::Mapping;
+use crate::records::shown;
 use crate::times::{Form, forms};
 
 /// Names of columns of times, the likeliest first.
@@ -226,19 +227,29 @@ fn date_and_time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Loo
 
 /// Times in words and dates.
 fn written(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
-    let mut found: Vec<(usize, &str, Vec<Form>)> = columns
+    let mut found: Vec<(bool, usize, &str, Vec<Form>)> = columns
         .iter()
         .filter(|(_, profile)| profile.present() > 0 && !profile.is_number() && !profile.is_time())
         .map(|(name, profile)| {
             let rank = rank(name).unwrap_or(usize::MAX);
-            (rank, *name, forms_of_most(profile, rank < usize::MAX))
+            // When a file was made is no time of its rows.
+            let is_constant = profile.distinct() == Some(1) && profile.present() > 1;
+            let forms = forms_of_most(profile, rank < usize::MAX);
+            (is_constant, rank, *name, forms)
         })
         .filter(|(.., forms)| !forms.is_empty())
         .collect();
-    found.sort_by_key(|(rank, ..)| *rank);
-    let Some((_, name, forms)) = found.first() else {
+    found.sort_by_key(|(is_constant, rank, ..)| (*is_constant, *rank));
+    let Some((.., name, forms)) = found.first() else {
         return false;
     };
+    let others: Vec<&str> = found[1..].iter().map(|(.., name, _)| *name).collect();
+    if !others.is_empty() {
+        looking.findings.push(format!(
+            "there are times also in '{}': give time_column where one of these is meant",
+            shown(&others.join("', '"))
+        ));
+    }
     mapping.time_column = Some((*name).to_owned());
     settle(forms, name, mapping, looking);
     true
@@ -366,7 +377,11 @@ fn settle(found: &[Form], name: &str, mapping: &mut Mapping, looking: &mut Looki
             ));
         }
     }
-    if form.needs_zone && mapping.time_zone.is_none() {
+    if form.has_letters && mapping.time_zone.is_none() {
+        looking.unclear.push(format!(
+            "the times in column '{name}' have letters for their zone, which several zones use: give time_zone = \"Europe/Berlin\" or the like"
+        ));
+    } else if form.needs_zone && mapping.time_zone.is_none() {
         mapping.time_zone = Some("UTC".to_owned());
         looking.findings.push(format!(
             "the times in column '{name}' name no zone: taken as UTC; if it is another, give time_zone = \"Europe/Berlin\" or the like"

@@ -243,7 +243,9 @@ fn is_clean(cell: &str) -> bool {
 /// How a text that may be a number with signs in it uses them: decimal sign, sign of thousands.
 pub(super) fn signs(cell: &str) -> Option<(Option<char>, Option<char>)> {
     let cell = cell.trim().trim_start_matches(['+', '-']);
-    let cell = &cell.replace(['\u{a0}', '\u{202f}', '\u{2009}'], " ");
+    let cell = &cell
+        .replace(['\u{a0}', '\u{202f}', '\u{2009}'], " ")
+        .replace('\u{2019}', "'");
     if !cell.starts_with(|sign: char| sign.is_ascii_digit())
         || !cell
             .chars()
@@ -285,7 +287,8 @@ pub(super) fn signs(cell: &str) -> Option<(Option<char>, Option<char>)> {
 
 /// Finds the decimal sign and that of thousands.
 fn numbers(rows: &[&Vec<String>], mapping: &mut Mapping, looking: &mut Looking) {
-    let (mut commas, mut points, mut either, mut groups) = (0u64, 0u64, 0u64, Vec::new());
+    let (mut commas, mut points, mut groups) = (0u64, 0u64, Vec::new());
+    let (mut either, mut either_point) = (0u64, 0u64);
     for cell in rows.iter().flat_map(|cells| cells.iter()) {
         match signs(cell) {
             Some((Some(','), group)) => {
@@ -297,7 +300,10 @@ fn numbers(rows: &[&Vec<String>], mapping: &mut Mapping, looking: &mut Looking) 
                 groups.extend(group);
             }
             Some((None, Some(group))) => groups.push(group),
-            Some((None, None)) => either += u64::from(cell.contains(',')),
+            Some((None, None)) => {
+                either += u64::from(cell.contains(','));
+                either_point += u64::from(cell.contains('.'));
+            }
             None => {}
         }
     }
@@ -319,5 +325,11 @@ fn numbers(rows: &[&Vec<String>], mapping: &mut Mapping, looking: &mut Looking) 
         looking
             .findings
             .push("thousands are separated by ','".to_owned());
+    } else if either_point > 0 && points == 0 && mapping.decimal == ',' {
+        // Where commas are decimal signs, a point is none.
+        mapping.thousands = Some('.');
+        looking
+            .findings
+            .push("thousands are separated by '.'".to_owned());
     }
 }

@@ -374,7 +374,9 @@ fn a_topic_must_be_clear() {
     );
     let why = open(&two, None).err().unwrap();
     assert!(
-        why.contains("key topic: /a (p/msg/A, cdr, 1 messages), /b (p/msg/A, cdr, 2 messages)"),
+        why.contains(
+            "key topic, or --topic: /a (p/msg/A, cdr, 1 messages), /b (p/msg/A, cdr, 2 messages)"
+        ),
         "{why}"
     );
     // The same by reading the file, where there is no summary.

@@ -273,7 +273,7 @@ pub(super) fn choose(topics: &[Topic], named: Option<&str>) -> Result<String, St
             listed()
         )),
         _ => Err(format!(
-            "the file has several topics; name one by the mapping's key topic: {}",
+            "the file has several topics; name one by the mapping's key topic, or --topic: {}",
             listed()
         )),
     }

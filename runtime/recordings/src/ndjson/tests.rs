@@ -60,13 +60,29 @@ fn an_array_of_objects_is_a_file_too() {
         rows,
         ["3 1 'a]}\"'", "f line 5: no JSON object: '7'", "5 2 -"]
     );
-    let cut = read("[{\"t\":1},{\"t\":", &ColumnSearch::default()).1;
-    assert_eq!(
-        cut[1],
-        "f line 1: the file ends within an object: '{\"t\":'"
-    );
     let more = read("[{\"t\":1}]\n[{\"t\":2}]", &ColumnSearch::default()).1;
     assert!(more[1].starts_with("f line 2: more follows"), "{more:?}");
+}
+
+#[test]
+fn an_array_that_was_cut_off_is_an_error_after_what_came_before() {
+    for cut in ["[{\"t\":1},\n{\"t\":", "[{\"t\":1},\n", "[{\"t\":1}\n"] {
+        let input = std::io::Cursor::new(cut.as_bytes());
+        let mut opened = Ndjson::open("f".into(), input, &ColumnSearch::default()).unwrap();
+        assert!(opened.next_record().unwrap().unwrap().is_ok(), "{cut}");
+        let error = opened.next_record().unwrap_err();
+        assert_eq!(error.place.line, 2);
+        assert!(error.why.contains("cut off"), "{error}");
+    }
+    let nothing = std::io::Cursor::new(&b"["[..]);
+    assert!(Ndjson::open("f".into(), nothing, &ColumnSearch::default()).is_err());
+}
+
+#[test]
+fn marks_of_joined_files_are_nothing() {
+    let text = "\u{feff}{\"t\":1}\n\u{feff}{\"t\":2}\n";
+    let (_, rows, _) = read(text, &ColumnSearch::default());
+    assert_eq!(rows, ["1 1", "2 2"]);
 }
 
 #[test]

@@ -47,6 +47,16 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"%PDF-", "a PDF"),
     (b"ARROW1", "an Arrow file: save it as Parquet"),
     (b"Obj\x01", "an Avro file: export it as CSV"),
+    (b"<!DOCTYPE", "a page of HTML: save its table as CSV"),
+    (b"<!doctype", "a page of HTML: save its table as CSV"),
+    (b"<html", "a page of HTML: save its table as CSV"),
+    (b"<HTML", "a page of HTML: save its table as CSV"),
+    (b"<?xml", "XML: export it as CSV"),
+    (b"\x89PNG", "a picture"),
+    (
+        b"\x04\x22\x4d\x18",
+        "packed by lz4: unpack it, or pipe it in (lz4cat)",
+    ),
     (b"\x00\x00\xfe\xff", "text in UTF-32: save it as UTF-8"),
     (b"\xff\xfe\x00\x00", "text in UTF-32: save it as UTF-8"),
 ];

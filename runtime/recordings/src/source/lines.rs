@@ -7,6 +7,9 @@ use crate::records::ReadError;
 /// A line with more bytes than this is refused, which bounds memory.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// The mark at the beginning of a text, in UTF-8: within a line it is nothing that is seen.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Taken lines are given up together, this many bytes of them.
 const TAKEN_BYTES: usize = 32 << 10;
 
@@ -38,6 +41,14 @@ impl LineFault {
                 "a line of more than 1 MiB: no table of text, or not with this delimiter and encoding"
             }
             Self::Nul => "a NUL in the line, as in files that were not written to the end",
+        }
+    }
+
+    /// In words where the header should stand.
+    pub(crate) fn of_header(self) -> String {
+        match self {
+            Self::Nul => "there is a NUL in the first line: this is no text but a file of another kind, or text in an encoding that the mapping must name".to_owned(),
+            fault => format!("the header is {}", fault.kind()),
         }
     }
 }
@@ -142,7 +153,11 @@ impl Lines {
 
     fn take(&mut self, end: usize, dropped: bool) -> Line {
         self.number += 1;
-        let bytes = &self.buffer[self.start..end];
+        let mut bytes = &self.buffer[self.start..end];
+        // Files that were joined have the marks of all of them.
+        while let Some(rest) = bytes.strip_prefix(BYTE_ORDER_MARK) {
+            bytes = rest;
+        }
         let text = if dropped || bytes.len() > LINE_BYTES_MAX {
             Err(LineFault::TooLong)
         } else if bytes.contains(&0) {

@@ -7,8 +7,8 @@ use super::fault;
 use crate::records::ReadError;
 
 /// The files that paths, globs and folders name; `-` for standard input stays. Files of a glob or a
-/// folder (without its folders and hidden files) are sorted by name, numbers by their value; a file
-/// that is named twice is there once.
+/// folder (with the folders in it, without what is hidden) are sorted by name, numbers by their
+/// value; a file that is named twice is there once.
 ///
 /// # Errors
 /// When one of them names no file.
@@ -32,13 +32,7 @@ fn files(path: &str) -> Result<Vec<String>, ReadError> {
     }
     let mut files = Vec::new();
     if Path::new(path).is_dir() {
-        for entry in std::fs::read_dir(path).map_err(|error| unreadable(&error))? {
-            let entry = entry.map_err(|error| unreadable(&error))?;
-            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if !is_hidden && !entry.path().is_dir() {
-                files.push(entry.path().to_string_lossy().into_owned());
-            }
-        }
+        within(Path::new(path), &mut files).map_err(|error| unreadable(&error))?;
         if files.is_empty() {
             return Err(fault(path, "is a folder without files"));
         }
@@ -57,6 +51,23 @@ fn files(path: &str) -> Result<Vec<String>, ReadError> {
     }
     files.sort_by(|a, b| natural(a, b));
     Ok(files)
+}
+
+/// Adds the files of a folder and of the folders in it. A link to a folder is not followed: it may
+/// lead back.
+fn within(folder: &Path, files: &mut Vec<String>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            within(&entry.path(), files)?;
+        } else if !entry.path().is_dir() {
+            files.push(entry.path().to_string_lossy().into_owned());
+        }
+    }
+    Ok(())
 }
 
 /// Compares texts with the numbers in them by their value: `run2` before `run10`.

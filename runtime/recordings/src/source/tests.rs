@@ -124,7 +124,13 @@ fn folders_and_globs_are_files_in_the_order_of_their_numbers() {
     for name in ["run10.csv", "run2.csv", "run1.csv", ".hidden", "notes.txt"] {
         fs::write(path(name), "x").unwrap();
     }
-    fs::create_dir(path("deeper")).unwrap();
+    for name in ["deeper", "deeper/day2", "deeper/.trash"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    for name in ["deeper/day2/run3.csv", "deeper/.trash/run4.csv"] {
+        fs::write(path(name), "x").unwrap();
+    }
+    fs::create_dir(path("empty")).unwrap();
     let names = |files: Vec<String>| -> Vec<String> {
         let names = files
             .iter()
@@ -132,7 +138,10 @@ fn folders_and_globs_are_files_in_the_order_of_their_numbers() {
         names.collect()
     };
     let all = names(find(&[folder.path().display().to_string()]).unwrap());
-    assert_eq!(all, ["notes.txt", "run1.csv", "run2.csv", "run10.csv"]);
+    assert_eq!(
+        all,
+        ["run3.csv", "notes.txt", "run1.csv", "run2.csv", "run10.csv"]
+    );
     let some = names(find(&[path("run?*.csv"), path("run1.csv"), "-".to_owned()]).unwrap());
     assert_eq!(some, ["run1.csv", "run2.csv", "run10.csv", "-"]);
     assert!(
@@ -142,7 +151,7 @@ fn folders_and_globs_are_files_in_the_order_of_their_numbers() {
             .contains("fits no file")
     );
     assert!(
-        find(&[path("deeper")])
+        find(&[path("empty")])
             .unwrap_err()
             .why
             .contains("without files")
@@ -155,6 +164,53 @@ fn folders_and_globs_are_files_in_the_order_of_their_numbers() {
     assert!(Input::open(&path("gone.csv")).is_err());
     assert!(natural("a02", "a2").is_ne() && natural("a9b", "a10").is_lt());
     assert!(natural("a1b", "a1").is_gt() && natural("", "a").is_lt());
+}
+
+#[test]
+fn what_programs_of_packing_leave_around_their_data_is_nothing() {
+    let gzip = |text: &str| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let zstd = |text: &str| zstd::stream::encode_all(text.as_bytes(), 0).unwrap();
+    let skipped = b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec();
+    let zeros = vec![0; 512];
+    for packed in [
+        [gzip("a\n"), gzip(""), gzip("b\n"), zeros.clone()].concat(),
+        [gzip("a\n"), zeros, gzip("b\n")].concat(),
+        [
+            skipped.clone(),
+            zstd("a\n"),
+            skipped.clone(),
+            zstd("b\n"),
+            skipped,
+        ]
+        .concat(),
+    ] {
+        let mut text = String::new();
+        input(&packed).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a\nb\n");
+    }
+    let twice = gzip("x");
+    let mut outer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    outer.write_all(&twice).unwrap();
+    let outer = outer.finish().unwrap();
+    let opened = Input::of("in", Box::new(io::Cursor::new(outer)));
+    assert!(opened.err().unwrap().why.contains("packed twice"));
+    let mut junk = gzip("a\n");
+    junk.extend_from_slice(b"junk");
+    assert!(input(&junk).read_to_string(&mut String::new()).is_err());
+}
+
+#[test]
+fn marks_of_joined_files_are_nothing() {
+    let marked = "\u{feff}\u{feff}a\n\u{feff}b\nc\u{feff}\n";
+    let read: Vec<String> = lines(marked.as_bytes(), None)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(read, ["a", "b", "c\u{feff}"]);
 }
 
 #[test]

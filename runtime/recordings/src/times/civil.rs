@@ -5,7 +5,7 @@ mod scan;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use scan::Scan;
+use scan::{Scan, Zone};
 
 /// What comes first in a date of three numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,29 @@ pub(super) struct Civil {
     pub(super) local: DateTime,
     /// The zone that stands behind it.
     pub(super) zone: Option<TimeZone>,
+    /// The letters for a zone that stand there instead, such as CET.
+    pub(super) letters: Option<String>,
+    /// The second is a 60th one, of which `local` has the 59th.
+    pub(super) is_leap: bool,
+}
+
+impl Civil {
+    /// A local time and nothing else.
+    pub(super) fn local(local: DateTime) -> Self {
+        Self {
+            local,
+            zone: None,
+            letters: None,
+            is_leap: false,
+        }
+    }
+
+    /// Whether it stands for no time at all, as clocks that were not set and programs without a
+    /// value write it: the beginning of 1970 or of 1900, or a year before.
+    pub(super) fn is_none(&self) -> bool {
+        let beginning = |year| DateTime::constant(year, 1, 1, 0, 0, 0, 0);
+        self.local.year() < 1900 || [beginning(1900), beginning(1970)].contains(&self.local)
+    }
 }
 
 /// Why a text is no date and time.
@@ -38,6 +61,8 @@ pub(super) fn read(text: &str, order: Option<Order>) -> Result<Civil, CivilFault
     let mut scan = Scan { rest: text.trim() };
     let date = scan.date().ok_or(CivilFault::Unreadable)?;
     let (time, zone, late_year) = scan.time_and_zone().ok_or(CivilFault::Unreadable)?;
+    let is_leap = time.second == 60;
+    let second = if is_leap { 59 } else { time.second };
     let (year, month, day) = date.resolved(order, late_year)?;
     let local = || {
         let day_of = jiff::civil::Date::new(year, month, day).ok()?;
@@ -46,7 +71,7 @@ pub(super) fn read(text: &str, order: Option<Order>) -> Result<Civil, CivilFault
         } else {
             (time.hour, false)
         };
-        let clock = jiff::civil::Time::new(hour, time.minute, time.second, time.nanos).ok()?;
+        let clock = jiff::civil::Time::new(hour, time.minute, second, time.nanos).ok()?;
         let day_of = if is_next {
             day_of.tomorrow().ok()?
         } else {
@@ -54,9 +79,16 @@ pub(super) fn read(text: &str, order: Option<Order>) -> Result<Civil, CivilFault
         };
         Some(day_of.to_datetime(clock))
     };
+    let (zone, letters) = match zone {
+        Some(Zone::Known(zone)) => (Some(zone), None),
+        Some(Zone::Letters(letters)) => (None, Some(letters)),
+        None => (None, None),
+    };
     Ok(Civil {
         local: local().ok_or(CivilFault::Unreadable)?,
         zone,
+        letters,
+        is_leap,
     })
 }
 

@@ -28,6 +28,12 @@ pub enum TimeFault {
     },
     /// It was rounded when it was written.
     LostDigits,
+    /// It stands for no time at all, or is a number that gives none of our time.
+    NotOurs,
+    /// Letters stand for its zone, and the mapping does not say which zone they are of.
+    Letters,
+    /// Letters stand for its zone that the zone of the mapping does not use then.
+    OtherLetters,
     /// It is no time of the calendar from year 1 to 9999.
     OutOfRange,
     /// Clocks went forward over it.
@@ -41,7 +47,11 @@ impl TimeFault {
     pub fn asks_for_a_key(&self) -> bool {
         matches!(
             self,
-            Self::NeedsZone | Self::DayOrMonth | Self::NeedsUnit { .. } | Self::OtherUnit { .. }
+            Self::NeedsZone
+                | Self::Letters
+                | Self::DayOrMonth
+                | Self::NeedsUnit { .. }
+                | Self::OtherUnit { .. }
         )
     }
 
@@ -81,6 +91,17 @@ impl TimeFault {
             Self::LostDigits => format!(
                 "a time{of} that lost its digits when it was written, so that rows cannot be kept \
                  apart: export it with all digits"
+            ),
+            Self::NotOurs => format!(
+                "a time{of} far away from ours, as a clock that was not set or a stamp without a \
+                 value gives it"
+            ),
+            Self::Letters => format!(
+                "a time{of} with letters for its zone, which several zones use: say in the mapping \
+                 which it is, such as time_zone = \"Europe/Berlin\""
+            ),
+            Self::OtherLetters => format!(
+                "a time{of} with letters for a zone that time_zone does not use at that time"
             ),
             Self::OutOfRange => format!("a time{of} beyond the calendar (years 1 to 9999)"),
             Self::Skipped => {

@@ -18,6 +18,8 @@ pub struct Form {
     pub needs_zone: bool,
     /// Whether `time_start` must be given.
     pub needs_start: bool,
+    /// Whether letters such as CET stand for the zone, so that it cannot be assumed.
+    pub has_letters: bool,
 }
 
 /// The forms that all of these times could have, the likeliest first; none when they are no times.
@@ -31,6 +33,7 @@ pub fn forms(samples: &[&str]) -> Vec<Form> {
         time_format,
         needs_zone,
         needs_start,
+        has_letters: false,
     };
     let reads = |order: Option<Order>| {
         let read = samples.iter().map(|text| civil::read(text, order));
@@ -66,7 +69,10 @@ pub fn forms(samples: &[&str]) -> Vec<Form> {
     ] {
         if let Some(read) = reads(order) {
             let needs_zone = read.iter().any(|civil| civil.zone.is_none());
-            forms.push(form(time_format, needs_zone, false));
+            forms.push(Form {
+                has_letters: read.iter().any(|civil| civil.letters.is_some()),
+                ..form(time_format, needs_zone, false)
+            });
             if order.is_none() {
                 return forms;
             }

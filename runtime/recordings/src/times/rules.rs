@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::civil::{self, Civil, CivilFault, Order};
 use super::number::{self, UNITS, Unit};
+use super::pace;
 use super::zone::{self, Local};
 use super::{TimeFault, Times};
 use crate::mapping::{Mapping, RepeatedHour, TimeZero};
@@ -42,6 +43,8 @@ pub struct TimeRules {
     start: i128,
     pub(super) zero: TimeZero,
     decimal: char,
+    /// Times that stand for none are times, too: for the start from which others count.
+    takes_any: bool,
 }
 
 /// A time that was read.
@@ -122,6 +125,7 @@ impl TimeRules {
             start: start.unwrap_or(0),
             zero: mapping.time_zero,
             decimal: mapping.decimal,
+            takes_any: false,
         };
         (Some(rules), faults)
     }
@@ -138,11 +142,7 @@ impl TimeRules {
                 _ => Ok(()),
             };
         };
-        let is_far = match &reading {
-            Ok(Reading::At(micros)) => !number::is_ours(*micros),
-            Err(TimeFault::OutOfRange) => true,
-            _ => false,
-        };
+        let is_far = matches!(reading, Err(TimeFault::OutOfRange | TimeFault::NotOurs));
         let text = times.text();
         let likely = number::likely_unit(cell, &text, self.decimal).filter(|_| is_far);
         if let Some(likely) = likely {
@@ -197,7 +197,10 @@ impl TimeRules {
         }
         let cell = times.time.ok_or(TimeFault::Missing)?;
         if let Cell::Time(nanos) = cell {
-            return number::micros(*nanos).map(Reading::At);
+            return match nanos {
+                0 => Err(TimeFault::NotOurs),
+                nanos => number::micros(*nanos).map(Reading::At),
+            };
         }
         let text = times.text();
         if text.is_empty() {
@@ -243,7 +246,15 @@ impl TimeRules {
             Some(cell @ Cell::Text(text)) => number(cell, text.trim(), 1)?,
             Some(cell) => number(cell, "", 1)?,
         };
-        number::micros(nanos.checked_add(more).ok_or(TimeFault::OutOfRange)?).map(Reading::At)
+        if !(0..1_000_000_000).contains(&more) {
+            return Err(expected("nanoseconds within a second (nanos_column)"));
+        }
+        let micros = number::micros(nanos.checked_add(more).ok_or(TimeFault::OutOfRange)?)?;
+        if number::is_ours(micros) {
+            Ok(Reading::At(micros))
+        } else {
+            Err(TimeFault::NotOurs)
+        }
     }
 
     /// Days as workbooks count them. They keep milliseconds at most.
@@ -257,10 +268,7 @@ impl TimeRules {
         let millis = (nanos - DAYS_BEFORE * DAY_NANOS + MILLI / 2).div_euclid(MILLI);
         let micros = number::micros(millis * MILLI)?;
         let time = jiff::Timestamp::from_microsecond(micros).map_err(|_| TimeFault::OutOfRange)?;
-        self.placed(Civil {
-            local: TimeZone::UTC.to_datetime(time),
-            zone: None,
-        })
+        self.placed(Civil::local(TimeZone::UTC.to_datetime(time)))
     }
 
     /// Whether times are hours, minutes and seconds, which may be those of a day.
@@ -269,7 +277,11 @@ impl TimeRules {
     }
 
     fn clear(&self, text: &str) -> Result<Reading, TimeFault> {
-        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        // The driver takes a 60th second for the 59th, wherever it stands.
+        if !text.contains("60")
+            && let Ok(time) = text.parse::<jiff::Timestamp>()
+            && number::is_ours(time.as_microsecond())
+        {
             return Ok(Reading::At(time.as_microsecond()));
         }
         self.written(text, None)
@@ -303,14 +315,36 @@ impl TimeRules {
             (None, Some(name)) => Some(TimeZone::get(name).map_err(|_| fails())?),
             (None, None) => None,
         };
-        self.placed(Civil { local, zone })
+        self.placed(Civil {
+            zone,
+            ..Civil::local(local)
+        })
     }
 
     fn placed(&self, civil: Civil) -> Result<Reading, TimeFault> {
+        if civil.is_none() && !self.takes_any {
+            return Err(TimeFault::NotOurs);
+        }
         let zone = civil.zone.as_ref().or(self.zone.as_ref());
-        match zone::within(civil.local, zone.ok_or(TimeFault::NeedsZone)?)? {
-            Local::Once(micros) => Ok(Reading::At(micros)),
-            Local::Twice { first, second } => Ok(Reading::Twice { first, second }),
+        let missing = match civil.letters {
+            Some(_) => TimeFault::Letters,
+            None => TimeFault::NeedsZone,
+        };
+        let zone = zone.ok_or(missing)?;
+        let local = zone::within(civil.local, zone)?;
+        let reading = match (local, &civil.letters) {
+            (Local::Once(micros), None) => Reading::At(micros),
+            (Local::Twice { first, second }, None) => Reading::Twice { first, second },
+            (local, Some(letters)) => {
+                zone::lettered(local, zone, letters).ok_or(TimeFault::OtherLetters)?
+            }
+        };
+        match reading {
+            // Only where a leap second is.
+            Reading::At(micros) if civil.is_leap && !zone::ends_in_leap(micros) => {
+                Err(expected("a date and a time: seconds go up to 59"))
+            }
+            reading => Ok(reading),
         }
     }
 
@@ -350,6 +384,7 @@ fn start_of(text: &str, zone: Option<&TimeZone>) -> Result<i128, String> {
         start: 0,
         zero: TimeZero::Start,
         decimal: '.',
+        takes_any: true,
     };
     match rules.clear(text) {
         Ok(Reading::At(micros)) => Ok(i128::from(micros) * 1000),
@@ -365,10 +400,12 @@ fn start_of(text: &str, zone: Option<&TimeZone>) -> Result<i128, String> {
 
 fn format(mapping: &Mapping) -> Result<Format, String> {
     if let Some(rate) = &mapping.rate {
-        return pace_of_rate(rate);
+        let (nanos, rows) = pace::of_rate(rate)?;
+        return Ok(Format::Pace { nanos, rows });
     }
     if let Some(period) = &mapping.period {
-        return pace_of_period(period);
+        let nanos = pace::of_period(period)?;
+        return Ok(Format::Pace { nanos, rows: 1 });
     }
     let Some(format) = mapping.time_format.as_deref() else {
         return Ok(if mapping.time_start.is_some() {
@@ -413,53 +450,4 @@ fn longer(elapsed: &'static str, seconds: i128) -> Unit {
         elapsed,
         nanos: seconds * 1_000_000_000,
     }
-}
-
-/// A number and a unit, such as `125Hz`.
-fn quantity(text: &str) -> Option<(crate::cells::decimal::Decimal, String)> {
-    let text = text.trim();
-    let end = text
-        .find(|sign: char| sign.is_alphabetic())
-        .unwrap_or(text.len());
-    let number = crate::cells::decimal::Decimal::parse(text[..end].trim())?;
-    Some((number, text[end..].to_ascii_lowercase()))
-}
-
-fn pace_of_rate(rate: &str) -> Result<Format, String> {
-    let wrong = || format!("rate = \"{rate}\" is no rate such as \"125Hz\" or \"1kHz\"");
-    let (number, unit) = quantity(rate).ok_or_else(wrong)?;
-    let factor = match unit.as_str() {
-        "hz" => 1,
-        "khz" => 1_000,
-        _ => return Err(wrong()),
-    };
-    // Millionths of a Hertz keep fractions.
-    let rows = number
-        .times(factor * 1_000_000)
-        .filter(|rows| *rows > 0)
-        .ok_or_else(wrong)?;
-    Ok(Format::Pace {
-        nanos: 1_000_000_000 * 1_000_000,
-        rows,
-    })
-}
-
-fn pace_of_period(period: &str) -> Result<Format, String> {
-    let wrong = || format!("period = \"{period}\" is no time such as \"8ms\", \"1s\" or \"10min\"");
-    let (number, unit) = quantity(period).ok_or_else(wrong)?;
-    let factor = match unit.as_str() {
-        "ns" => 1,
-        "us" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "min" | "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        "d" => 86_400_000_000_000,
-        _ => return Err(wrong()),
-    };
-    let nanos = number
-        .times(factor)
-        .filter(|nanos| *nanos > 0)
-        .ok_or_else(wrong)?;
-    Ok(Format::Pace { nanos, rows: 1 })
 }

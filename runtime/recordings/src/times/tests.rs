@@ -39,13 +39,87 @@ fn dates_and_times_are_read_as_people_write_them() {
         "2026-01-31 08:00:00:000Z",
         "2026-01-30T24:00:00-08:00",
         "2026-01-31 08:00:00 a.m. Z",
+        "2026-01-31 09:00:00 Europe/Berlin",
+        "2026-01-31 09:00:00 CET",
+        "Sat Jan 31 09:00:00 CET 2026",
+        "Sat Jan 31 09:00:00 AM CET 2026",
+        "31. Januar 2026 08:00 Z",
+        "31 janv. 2026 08:00 Z",
+        "31 ene 2026 08:00 Z",
     ] {
+        let keys = if text.contains("CET") {
+            "time_zone = \"Europe/Berlin\""
+        } else {
+            ""
+        };
         assert_eq!(
-            read("", text).as_deref(),
+            read(keys, text).as_deref(),
             Ok("2026-01-31T08:00:00Z"),
             "{text}"
         );
     }
+}
+
+#[test]
+fn letters_for_a_zone_are_those_of_the_zone_that_is_named() {
+    let berlin = "time_zone = \"Europe/Berlin\"";
+    for (keys, text, wanted) in [
+        (berlin, "2026-07-31 10:00 CEST", "2026-07-31T08:00:00Z"),
+        (berlin, "2026-10-25 02:30 CEST", "2026-10-25T00:30:00Z"),
+        (berlin, "2026-10-25 02:30 CET", "2026-10-25T01:30:00Z"),
+        (
+            "time_zone = \"Australia/Sydney\"",
+            "2026-07-31 18:00 AEST",
+            "2026-07-31T08:00:00Z",
+        ),
+        (
+            "time_zone = \"Asia/Kolkata\"",
+            "1. März 2026 13:30:00 IST",
+            "2026-03-01T08:00:00Z",
+        ),
+    ] {
+        assert_eq!(read(keys, text).as_deref(), Ok(wanted), "{text}");
+    }
+    let why = read("", "2026-01-31 08:00:00 CET").unwrap_err();
+    assert!(
+        why.contains("letters") && why.contains("time_zone"),
+        "{why}"
+    );
+    let why = read(berlin, "2026-07-31 10:00 CET").unwrap_err();
+    assert!(why.contains("does not use at that time"), "{why}");
+    let found = forms(&["2026-01-31 08:00:00 CET"]);
+    assert!(found[0].has_letters && found[0].needs_zone);
+    assert!(!forms(&["2026-01-31 08:00:00"])[0].has_letters);
+}
+
+#[test]
+fn a_leap_second_is_the_last_second_of_its_day() {
+    for (text, wanted) in [
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+        ("2015-07-01T01:59:60.5+02:00", "2015-06-30T23:59:59.5Z"),
+    ] {
+        assert_eq!(read("", text).as_deref(), Ok(wanted), "{text}");
+    }
+}
+
+#[test]
+fn numbers_far_from_our_time_are_no_times() {
+    for (format, text) in [
+        ("epoch_ms", "-1"),
+        ("epoch_s", "0"),
+        ("epoch_ms", "1769846400"),
+        ("epoch_s", "1769846400000"),
+        ("excel", "0"),
+    ] {
+        let keys = format!("time_format = \"{format}\"\ntime_zone = \"UTC\"");
+        let why = read(&keys, text).unwrap_err();
+        assert!(why.contains("far away") || why.contains("beyond"), "{why}");
+    }
+    assert_eq!(
+        read("time_start = \"1970-01-01T00:00:00Z\"", "1").as_deref(),
+        Ok("1970-01-01T00:00:01Z"),
+        "a start is what it is said to be"
+    );
 }
 
 #[test]
@@ -59,6 +133,20 @@ fn what_is_no_time_is_none() {
         "2026-01-31 08:60:00 Z",
         "2026-01-31 13:00 PM Z",
         "2026-01-31 08:00:00 CST",
+        "2026-01-31 08:00:00 Z CET",
+        "2026-01-31 08:00:00 Europe/Berlim",
+        "2026-01-31 08:00:60 Z",
+        "2026-01-31T08:00:60Z",
+        "2016-12-31T22:59:60Z",
+        "2016-12-31T23:59:61Z",
+        "31 marraskuu 2026 08:00",
+        "31 Janu 2026 08:00",
+        "mardi 3 mars 2026",
+        "0001-01-01 00:00:00",
+        "1899-12-30 08:00:00",
+        "1900-01-01T00:00:00Z",
+        "1970-01-01 00:00:00",
+        "1970-01-01T00:00:00Z",
         "x",
         "2026-01-31 08:00:00 Z x",
         "31 Foo 2026",
@@ -123,9 +211,9 @@ fn keys_say_what_is_not_clear() {
             "2014-06-24T19:02:59.758555Z",
         ),
         (
-            "time_format = \"epoch_ms\"",
-            "-1",
-            "1969-12-31T23:59:59.999Z",
+            "time_format = \"elapsed_ms\"\ntime_start = \"1970-01-01T00:00:00Z\"",
+            "-0.0001",
+            "1969-12-31T23:59:59.999999Z",
         ),
         (
             "time_format = \"epoch_s\"\ndecimal = \",\"",

@@ -4,6 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use super::TimeFault;
+use super::rules::Reading;
 
 /// A local time in a zone, as microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,4 +78,27 @@ pub(super) fn within(local: DateTime, zone: &TimeZone) -> Result<Local, TimeFaul
             second: at(local, after)?,
         }),
     }
+}
+
+/// The reading of a local time for which the zone uses these letters.
+pub(super) fn lettered(local: Local, zone: &TimeZone, letters: &str) -> Option<Reading> {
+    let fits = |micros: i64| {
+        let time = jiff::Timestamp::from_microsecond(micros).ok()?;
+        (zone.to_offset_info(time).abbreviation() == letters).then_some(Reading::At(micros))
+    };
+    match local {
+        Local::Once(micros) => fits(micros),
+        Local::Twice { first, second } => fits(first).or_else(|| fits(second)),
+    }
+}
+
+/// Whether a time is in a last second of universal time after which a leap second can be: that
+/// before a January or a July.
+pub(super) fn ends_in_leap(micros: i64) -> bool {
+    let next = jiff::Timestamp::from_second(micros.div_euclid(1_000_000) + 1);
+    next.is_ok_and(|next| {
+        let next = TimeZone::UTC.to_datetime(next);
+        matches!((next.month(), next.day()), (1 | 7, 1))
+            && next.time() == jiff::civil::Time::midnight()
+    })
 }

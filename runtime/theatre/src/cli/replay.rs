@@ -88,6 +88,9 @@ impl ReplayArgs {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let files = source::find(&self.files).map_err(|error| Failure::Usage(error.to_string()))?;
         let files = without_empty(files);
+        if files.iter().all(is_empty) {
+            return self.end_of_nothing(common, &files);
+        }
         let mapping = match &self.mapping {
             Some(path) => {
                 let mut mapping = Mapping::load(path)?;
@@ -209,6 +212,13 @@ impl ReplayArgs {
         self.check(reading, &report)
     }
 
+    /// The end of a replay of empty files.
+    fn end_of_nothing(&self, common: &Common, files: &[String]) -> Result<(), Failure> {
+        let report = Report::of_nothing(files);
+        report.print(common.output)?;
+        report.check(self.min_applied)
+    }
+
     fn check(&self, reading: &Reading, report: &Report) -> Result<(), Failure> {
         match &reading.broken {
             Some(error) => Err(Failure::Failed(error.to_string())),
@@ -217,11 +227,12 @@ impl ReplayArgs {
     }
 }
 
+fn is_empty(file: &String) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
+}
+
 /// The files but for empty ones among several, which are said.
 fn without_empty(files: Vec<String>) -> Vec<String> {
-    let is_empty = |file: &String| {
-        std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
-    };
     if files.iter().all(is_empty) {
         return files;
     }

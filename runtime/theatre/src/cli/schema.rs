@@ -53,6 +53,9 @@ pub(super) struct Said {
     /// The robot of all rows.
     #[arg(long)]
     robot: Option<String>,
+    /// Pattern of the files' names that says the robot, such as 'log_{robot}_*.csv'.
+    #[arg(long, conflicts_with = "robot")]
+    robot_from_file: Option<String>,
     /// Column of the time.
     #[arg(long)]
     time_column: Option<String>,
@@ -71,12 +74,18 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Whether it names the robot, or where its name stands.
+    pub(super) fn names_robot(&self) -> bool {
+        self.robot.is_some() || self.robot_from_file.is_some()
+    }
+
     /// As hints.
     pub(super) fn hints(&self) -> Hints {
         Hints {
             dataset: self.dataset.clone(),
             topic: self.topic.clone(),
             robot_id: self.robot.clone(),
+            robot_from_file: self.robot_from_file.clone(),
             time_column: self.time_column.clone(),
             time_format: self.time_format.clone(),
             time_zone: self.time_zone.clone(),
@@ -92,6 +101,10 @@ impl Said {
         if self.robot.is_some() {
             mapping.robot_id.clone_from(&self.robot);
             (mapping.robot_column, mapping.robot_from_file) = (None, None);
+        }
+        if self.robot_from_file.is_some() {
+            mapping.robot_from_file.clone_from(&self.robot_from_file);
+            (mapping.robot_id, mapping.robot_column) = (None, None);
         }
         if self.time_column.is_some() {
             (mapping.date_column, mapping.nanos_column) = (None, None);

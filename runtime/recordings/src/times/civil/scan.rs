@@ -5,19 +5,67 @@ use jiff::tz::{Offset, TimeZone};
 use super::{Date, year_of};
 use crate::times::zone;
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
+/// Names of the months in English, German, Dutch, French, Spanish, Italian and Portuguese, whole and
+/// as they are shortened. Other words that begin like one of them may be another month elsewhere.
+const MONTHS: [&[&str]; 12] = [
+    &[
+        "january", "jan", "januar", "jänner", "januari", "janvier", "janv", "enero", "ene",
+        "gennaio", "gen", "janeiro",
+    ],
+    &[
+        "february",
+        "feb",
+        "februar",
+        "februari",
+        "février",
+        "fevrier",
+        "févr",
+        "fév",
+        "febrero",
+        "febbraio",
+        "fevereiro",
+        "fev",
+    ],
+    &[
+        "march", "mar", "märz", "maerz", "mär", "mrz", "maart", "mrt", "mars", "marzo", "março",
+    ],
+    &["april", "apr", "avril", "avr", "abril", "abr", "aprile"],
+    &["may", "mai", "mei", "mayo", "maggio", "mag", "maio"],
+    &[
+        "june", "jun", "juni", "juin", "junio", "giugno", "giu", "junho",
+    ],
+    &[
+        "july", "jul", "juli", "juillet", "juil", "julio", "luglio", "lug", "julho",
+    ],
+    &["august", "aug", "augustus", "août", "aout", "agosto", "ago"],
+    &[
+        "september",
+        "sept",
+        "sep",
+        "septembre",
+        "septiembre",
+        "settembre",
+        "set",
+        "setembro",
+    ],
+    &[
+        "october", "oct", "oktober", "okt", "octobre", "octubre", "ottobre", "ott", "outubro",
+        "out",
+    ],
+    &["november", "nov", "novembre", "noviembre", "novembro"],
+    &[
+        "december",
+        "dec",
+        "dezember",
+        "dez",
+        "décembre",
+        "decembre",
+        "déc",
+        "diciembre",
+        "dic",
+        "dicembre",
+        "dezembro",
+    ],
 ];
 const DAYS: [&str; 7] = [
     "monday",
@@ -37,6 +85,17 @@ pub(super) struct Clock {
     pub(super) second: i8,
     pub(super) nanos: i32,
 }
+
+/// What says of which zone a time is.
+pub(super) enum Zone {
+    /// An offset, UTC, or a name of the IANA database.
+    Known(TimeZone),
+    /// Letters such as CET, which several zones may use.
+    Letters(String),
+}
+
+/// Fewest and most letters for a zone.
+const ZONE_LETTERS: std::ops::RangeInclusive<usize> = 2..=5;
 
 /// What is still to be read.
 pub(super) struct Scan<'a> {
@@ -72,28 +131,18 @@ impl<'a> Scan<'a> {
     }
 
     fn word(&mut self) -> &'a str {
-        let end = self
-            .rest
-            .bytes()
-            .take_while(u8::is_ascii_alphabetic)
-            .count();
+        let is_other = |sign: char| !sign.is_alphabetic();
+        let end = self.rest.find(is_other).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
     }
 
-    /// The number of a name in a list, of which three letters are enough.
-    fn name(&mut self, names: &[&str]) -> Option<i8> {
+    /// A word of which something is known, and a point behind it.
+    fn known<T>(&mut self, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let before = self.rest;
-        let word = self.word().to_ascii_lowercase();
-        let is_it = |name: &&str| {
-            word.len() >= 3
-                && (name.starts_with(word.as_str()) || word == "sept" && name.starts_with("sep"))
-        };
-        let found = names
-            .iter()
-            .position(is_it)
-            .and_then(|at| i8::try_from(at).ok());
+        let word = self.word().to_lowercase();
+        let found = find(&word);
         if found.is_none() {
             self.rest = before;
         } else {
@@ -102,15 +151,24 @@ impl<'a> Scan<'a> {
         found
     }
 
+    /// The number of a month, from 1.
+    fn month(&mut self) -> Option<i8> {
+        let number = |word: &str| MONTHS.iter().position(|names| names.contains(&word));
+        self.known(number).and_then(|at| i8::try_from(at + 1).ok())
+    }
+
+    /// The name of a day, of which three letters are enough.
+    fn day_name(&mut self) -> Option<()> {
+        let is_day = |word: &str| word.len() >= 3 && DAYS.iter().any(|day| day.starts_with(word));
+        self.known(|word| is_day(word).then_some(()))
+    }
+
     pub(super) fn date(&mut self) -> Option<Date> {
-        if self.name(&DAYS).is_some() {
+        if self.day_name().is_some() {
             self.eat(&[',']);
             self.blanks();
         }
-        if self
-            .rest
-            .starts_with(|sign: char| sign.is_ascii_alphabetic())
-        {
+        if self.rest.starts_with(char::is_alphabetic) {
             return self.date_of_month_name();
         }
         let count = self.rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -125,7 +183,7 @@ impl<'a> Scan<'a> {
         let separators = ['-', '/', '.', ' '];
         let separator = self.eat(&separators)?;
         self.blanks();
-        if let Some(month) = self.name(&MONTHS) {
+        if let Some(month) = self.month() {
             self.eat(&separators[..3]);
             self.eat(&[',']);
             self.blanks();
@@ -138,7 +196,7 @@ impl<'a> Scan<'a> {
             let length = if first_length == 4 { 4 } else { last_length };
             return Some(Date::Known(
                 year_of(year, length)?,
-                month + 1,
+                month,
                 i8::try_from(day).ok()?,
             ));
         }
@@ -172,7 +230,7 @@ impl<'a> Scan<'a> {
 
     /// `Jan 31, 2026`, or `Jan 31` with the year behind the time.
     fn date_of_month_name(&mut self) -> Option<Date> {
-        let month = self.name(&MONTHS)? + 1;
+        let month = self.month()?;
         self.eat(&['-', '/']);
         self.blanks();
         let day = i8::try_from(self.digits(1, 2)?.0).ok()?;
@@ -189,7 +247,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The rest of a text after its date: a time, a zone, and a year as of ctime.
-    pub(super) fn time_and_zone(&mut self) -> Option<(Clock, Option<TimeZone>, Option<i16>)> {
+    pub(super) fn time_and_zone(&mut self) -> Option<(Clock, Option<Zone>, Option<i16>)> {
         let before = self.rest;
         self.eat(&[',']);
         self.blanks();
@@ -240,10 +298,6 @@ impl<'a> Scan<'a> {
                 clock.nanos = self.fraction()?;
             }
         }
-        // A leap second has no place in universal time as computers count it.
-        if clock.second == 60 {
-            clock.second = 59;
-        }
         self.half_of_day(&mut clock)?;
         let is_end = clock.hour == 24 && (clock.minute, clock.second, clock.nanos) == (0, 0, 0);
         ((0..24).contains(&clock.hour) || is_end).then_some(clock)
@@ -261,8 +315,13 @@ impl<'a> Scan<'a> {
             }
         };
         self.eat(&['.']);
-        self.eat(&['M', 'm'])?;
+        let is_whole = self.eat(&['M', 'm']).is_some();
         self.eat(&['.']);
+        if !is_whole || self.rest.starts_with(char::is_alphabetic) {
+            // Letters for a zone, such as AEST.
+            self.rest = before;
+            return Some(());
+        }
         if !(1..=12).contains(&clock.hour) {
             return None;
         }
@@ -289,11 +348,11 @@ impl<'a> Scan<'a> {
     }
 
     /// A zone, or none at the end of the text; none of both fails.
-    fn zone(&mut self) -> Option<Option<TimeZone>> {
+    fn zone(&mut self) -> Option<Option<Zone>> {
         if let Some((offset, rest)) = zone::offset(self.rest) {
             self.rest = rest;
             self.bracketed();
-            return Some(Some(TimeZone::fixed(offset)));
+            return Some(Some(Zone::Known(TimeZone::fixed(offset))));
         }
         let before = self.rest;
         match self.word() {
@@ -301,15 +360,22 @@ impl<'a> Scan<'a> {
             "Z" | "z" | "UTC" | "GMT" | "utc" | "gmt" => {
                 if let Some((offset, rest)) = zone::offset(self.rest) {
                     self.rest = rest;
-                    return Some(Some(TimeZone::fixed(offset)));
+                    return Some(Some(Zone::Known(TimeZone::fixed(offset))));
                 }
                 self.bracketed();
-                Some(Some(TimeZone::fixed(Offset::UTC)))
+                Some(Some(Zone::Known(TimeZone::fixed(Offset::UTC))))
             }
-            _ => {
-                // Letters such as CST are the zones of several countries.
-                self.rest = before;
-                None
+            letters => {
+                if !self.rest.starts_with(['/', '_']) {
+                    let is_zone = ZONE_LETTERS.contains(&letters.len())
+                        && letters.bytes().all(|byte| byte.is_ascii_uppercase());
+                    return is_zone.then(|| Some(Zone::Letters(letters.to_owned())));
+                }
+                // Europe/Berlin.
+                let is_other = |sign: char| !sign.is_ascii_alphanumeric() && !"/_+-".contains(sign);
+                let (name, rest) = before.split_at(before.find(is_other).unwrap_or(before.len()));
+                self.rest = rest;
+                TimeZone::get(name).ok().map(|zone| Some(Zone::Known(zone)))
             }
         }
     }

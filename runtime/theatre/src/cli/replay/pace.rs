@@ -10,10 +10,15 @@ use theatre_recordings::spool::SpooledRow;
 use super::super::Failure;
 use super::reading::Piece;
 
-/// Rows that are looked at to find the pace.
+/// Rows that are looked at to find the pace; more while none of them tells it.
 const ROWS: usize = 20_000;
+/// From so many robots on of which each has one row, a window of them is enough: a window is a row
+/// again in all sizes.
+const SINGLES_MIN: usize = 1_000;
 /// Up to this pace the default windows are kept, microseconds from row to row.
 const FAST_US: i64 = 5_000_000;
+/// Robots of one row are taken for those of one in six minutes: windows of an hour are for them.
+const ONCE_US: i64 = 360_000_000;
 /// Rows that the shortest window has at least, at this pace.
 const ROWS_MIN: i64 = 10;
 /// How many windows are kept.
@@ -30,13 +35,24 @@ const SIZES: [(&str, i64); 8] = [
     ("30d", 2_592_000),
 ];
 
-/// The usual time from row to row of a robot, microseconds: the median of a sample. `None` where no
-/// robot has two rows of different times.
-pub(super) fn of(piece: &Piece) -> Result<Option<i64>, Failure> {
+/// How fast rows come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// The usual time from row to row of a robot, microseconds.
+    Every(i64),
+    /// Many robots have one row each.
+    Once,
+}
+
+/// The pace by a sample; the median of it. `None` where nothing tells it.
+pub(super) fn of(piece: &Piece) -> Result<Option<Pace>, Failure> {
     let mut rows = piece.rows.read()?;
     let mut last: HashMap<String, i64> = HashMap::new();
     let mut gaps = Vec::new();
-    for _ in 0..ROWS {
+    for at in 0.. {
+        if at >= ROWS && !gaps.is_empty() {
+            break;
+        }
         let Some((time, row)) = rows.next_row()? else {
             break;
         };
@@ -52,18 +68,25 @@ pub(super) fn of(piece: &Piece) -> Result<Option<i64>, Failure> {
         }
     }
     gaps.sort_unstable();
-    Ok(gaps.get(gaps.len().saturating_sub(1) / 2).copied())
+    let usual = gaps.get(gaps.len().saturating_sub(1) / 2).copied();
+    let is_once = usual.is_none() && last.len() >= SINGLES_MIN;
+    Ok(usual.map(Pace::Every).or(is_once.then_some(Pace::Once)))
 }
 
 /// Gives the configuration windows that fit a pace, unless it names its own; says which.
-pub(super) fn follow(config: &mut Config, pace_us: i64) -> Option<String> {
-    if pace_us <= FAST_US || config.windows != Config::default().windows {
+pub(super) fn follow(config: &mut Config, pace: Pace) -> Option<String> {
+    let is_slow = pace == Pace::Once || matches!(pace, Pace::Every(us) if us > FAST_US);
+    if !is_slow || config.windows != Config::default().windows {
         return None;
     }
+    let (pace_us, count) = match pace {
+        Pace::Every(us) => (us, WINDOWS),
+        Pace::Once => (ONCE_US, 1),
+    };
     let fits =
         |(_, seconds): &&(&str, i64)| seconds * 1_000_000 >= pace_us.saturating_mul(ROWS_MIN);
     let longest = SIZES.last().into_iter();
-    let mut sizes: Vec<&(&str, i64)> = SIZES.iter().filter(fits).take(WINDOWS).collect();
+    let mut sizes: Vec<&(&str, i64)> = SIZES.iter().filter(fits).take(count).collect();
     if sizes.is_empty() {
         sizes.extend(longest);
     }
@@ -76,9 +99,12 @@ pub(super) fn follow(config: &mut Config, pace_us: i64) -> Option<String> {
         })
         .collect();
     let names: Vec<&str> = sizes.iter().map(|(name, _)| *name).collect();
+    let came = match pace {
+        Pace::Every(us) => format!("a row comes every {}", Micros(us)),
+        Pace::Once => "robots have one row each".to_owned(),
+    };
     Some(format!(
-        "a row comes every {}: windows of {} follow that ([[windows]] in the configuration names others)",
-        Micros(pace_us),
+        "{came}: windows of {} follow that ([[windows]] in the configuration names others)",
         names.join(" and ")
     ))
 }

@@ -133,6 +133,18 @@ impl Report {
         report
     }
 
+    /// Of files in which there is nothing at all.
+    pub(super) fn of_nothing(files: &[String]) -> Self {
+        Self {
+            files: files.to_vec(),
+            remarks: files
+                .iter()
+                .map(|file| format!("{file}: it is empty"))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn set_events(&mut self, events: Vec<FlagSummary>, open_share: Option<f64>) {
         (self.events, self.open_share) = (events, open_share);
     }
@@ -223,8 +235,11 @@ impl Report {
         if is_enough {
             return Ok(());
         }
+        let is_time = |reason: &Reason| reason.why.starts_with("no time in ");
         let why = if self.lines == 0 {
-            "there are no rows in it: see that the header has the names of the mapping"
+            "there are no rows in it: see that it is not empty and its header has the names of the mapping"
+        } else if self.refused == self.lines && self.refusals.iter().all(is_time) {
+            "every line was refused for its time: time_format in the mapping (or --time-format) names other forms, also by a pattern such as \"%d.%m.%Y %H.%M.%S\""
         } else if self.refused == self.lines {
             "every line was refused: change the mapping by what is said above"
         } else if self.duplicate == self.lines {

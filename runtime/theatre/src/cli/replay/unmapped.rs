@@ -34,6 +34,13 @@ pub(super) fn mapping(
         return of_before(&kept, &looked, said);
     }
     eprint!("{}", schema::described(&looked));
+    let is_of_file = looked.mapping.robot_column.is_none() && !said.names_robot();
+    if files.len() > 1 && is_of_file {
+        return Err(Failure::Usage(format!(
+            "no column says of which robot the rows of the {} files are: say --robot NAME when all are of one, or --robot-from-file PATTERN, such as 'log_{{robot}}_*.csv', when the files' names say it",
+            files.len()
+        )));
+    }
     if !looked.unclear.is_empty() {
         return Err(Failure::Usage(format!(
             "{file} leaves open what only a person knows: add the flags that are named above, or write a mapping: theatre schema infer {file} --write DIR"
