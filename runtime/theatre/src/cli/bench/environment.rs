@@ -16,7 +16,7 @@ use theatre_actors::rules::Micros;
 
 use super::measure::Server;
 use super::process::listener_at;
-use super::recount::{REORDER_US, WINDOW_US};
+use super::recount::{REORDER_US, WindowShape};
 use super::{Common, Failure, topic};
 use crate::adapters::{Access, Adapters};
 use theatre_config::{Config, WindowConfig};
@@ -39,6 +39,8 @@ pub(super) struct Kinds {
     /// Priority of the alert: one of high priority is saved and published at once, others with the
     /// next save of their robot.
     pub(super) priority: &'static str,
+    /// Its windows.
+    pub(super) windows: WindowShape,
 }
 
 /// A folder that goes when this does.
@@ -81,9 +83,9 @@ impl BenchEnvironment {
         std::fs::write(&rules, format!("{RULE}priority = \"{}\"\n", kinds.priority))?;
         std::fs::write(&key, rand::random::<[u8; 32]>())?;
         let window = WindowConfig {
-            name: "10s".to_owned(),
-            size: Micros(WINDOW_US),
-            hop: None,
+            name: "bench".to_owned(),
+            size: Micros(kinds.windows.size_us),
+            hop: Some(Micros(kinds.windows.hop_us)),
         };
         let mut config = Config {
             rules: Some(rules.into()),

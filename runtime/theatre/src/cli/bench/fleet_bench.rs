@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use theatre_actors::ports::PollLimit;
+use theatre_actors::rules::Micros;
 use theatre_actors::window::AggregateSet;
 
 use super::aggregate_set;
@@ -15,7 +16,7 @@ use super::environment::{BenchEnvironment, Kinds};
 use super::inputs::Inputs;
 use super::measure::{Mark, rounded};
 use super::process::{commit, cpu_by_thread, machine, peak_mib};
-use super::recount::Recount;
+use super::recount::{Recount, WindowShape};
 use super::{Common, Failure, rows, topic};
 use crate::cli::Output;
 use crate::cli::service::Service;
@@ -67,6 +68,18 @@ pub(in crate::cli) struct FleetBench {
     /// What is aggregated per signal: basic, full or sketch.
     #[arg(long, default_value = "basic", value_parser = aggregate_set)]
     aggregates: AggregateSet,
+    /// How long windows are.
+    #[arg(long, default_value = "10s", value_parser = Micros::parse)]
+    window: Micros,
+    /// Distance between the starts of windows, which divides their length: with 60s and 1s each
+    /// record is in 60 windows. Default: as long as they are.
+    #[arg(long, value_parser = Micros::parse)]
+    hop: Option<Micros>,
+}
+
+/// A duration for a report.
+fn seconds(duration: Micros) -> f64 {
+    duration.0 as f64 / 1e6
 }
 
 /// Tables by the name that the configuration has for them.
@@ -96,13 +109,26 @@ struct Run {
 }
 
 impl FleetBench {
+    /// The windows that are asked for.
+    fn windows(&self) -> Result<WindowShape, Failure> {
+        let (size_us, hop_us) = (self.window.0, self.hop.unwrap_or(self.window).0);
+        if hop_us < 1 || size_us % hop_us != 0 {
+            return Err(Failure::Usage(
+                "--hop must be above 0 and divide --window".to_owned(),
+            ));
+        }
+        Ok(WindowShape { size_us, hop_us })
+    }
+
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let windows = self.windows()?;
         let mut environment = BenchEnvironment::new(
             self.brokers.as_deref(),
             self.database.as_deref(),
             Kinds {
                 topics: &["alerts", "outcomes", "windows"],
                 priority: "medium",
+                windows,
             },
         )?;
         environment.config.aggregates = self.aggregates;
@@ -137,7 +163,7 @@ impl FleetBench {
         };
         let [drain_begun, drain_early, drain_late, drain_ended] =
             topic::drain(&*log, &self.topic, environment.config.partitions, limit)?;
-        let recount = Recount::of(&*log, &self.topic, environment.config.partitions)?;
+        let recount = Recount::of(&*log, &self.topic, environment.config.partitions, windows)?;
         let mut wrong = recount.differences(&*store, environment.config.partitions)?;
         if recount.records != measured.ended.records {
             wrong.push(format!(
@@ -152,6 +178,7 @@ impl FleetBench {
         let report = json!({
             "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On, "inputs": self.inputs.as_str(), "traces": self.traces,
             "records": recount.records, "robots": recount.robots(), "partitions": environment.config.partitions, "aggregates": self.aggregates,
+            "window_s": seconds(self.window), "hop_s": seconds(self.hop.unwrap_or(self.window)),
             "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
             "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
             "tables": self.tables, "commits": commits, "commit_ms_mean": rounded(commit_ms),
@@ -302,10 +329,12 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
 /// Says what was measured on what, and whether the results were right.
 fn describe(report: &Value) {
     println!(
-        "log {}, store {}, lake {}, windows {}",
+        "log {}, store {}, lake {}, windows of {} s every {} s {}",
         report["log"],
         report["store"],
         report["lake"],
+        report["window_s"],
+        report["hop_s"],
         if report["window_topic"] == true {
             "on a topic"
         } else {

@@ -23,6 +23,7 @@ use super::environment::{BenchEnvironment, Kinds};
 use super::inputs::Inputs;
 use super::measure::rounded;
 use super::process::{commit, machine};
+use super::recount::WindowShape;
 use super::{Common, Failure};
 use crate::cli::Output;
 use crate::cli::output::write;
@@ -76,6 +77,7 @@ impl LatencyBench {
             Kinds {
                 topics: &["input", "alerts", "outcomes", "input.dlq"],
                 priority: "high",
+                windows: WindowShape::default(),
             },
         )?;
         environment.config.partitions = PARTITIONS;

@@ -19,8 +19,32 @@ use theatre_schemas::registry::Registry;
 use super::Failure;
 use super::topic::visit_batches;
 
-/// Length of the benchmark's windows, microseconds.
-pub(super) const WINDOW_US: i64 = 10_000_000;
+/// The benchmark's windows: how long they are and how far apart they start, microseconds. The second
+/// divides the first.
+#[derive(Clone, Copy)]
+pub(super) struct WindowShape {
+    pub(super) size_us: i64,
+    pub(super) hop_us: i64,
+}
+
+impl Default for WindowShape {
+    /// The job that all figures are of: ten seconds, one after the other.
+    fn default() -> Self {
+        Self {
+            size_us: 10_000_000,
+            hop_us: 10_000_000,
+        }
+    }
+}
+
+impl WindowShape {
+    /// Starts of the windows that a moment is in.
+    fn starts(self, time: i64) -> impl Iterator<Item = i64> {
+        let last = time.div_euclid(self.hop_us) * self.hop_us;
+        (0..self.size_us / self.hop_us).map(move |earlier| last - earlier * self.hop_us)
+    }
+}
+
 /// A window is final when the robot's clock has passed its end by this much, microseconds.
 pub(super) const REORDER_US: i64 = 5_000_000;
 /// Raised above this, cleared below the other.
@@ -61,6 +85,7 @@ impl Cell {
 /// What must come of a topic.
 #[derive(Default)]
 pub(super) struct Recount {
+    shape: WindowShape,
     pub(super) records: u64,
     robots: HashMap<String, usize>,
     names: Vec<String>,
@@ -78,7 +103,12 @@ pub(super) struct Recount {
 
 impl Recount {
     /// Reads a topic to its end.
-    pub(super) fn of(log: &dyn EventLog, topic: &str, partitions: u32) -> Result<Self, Failure> {
+    pub(super) fn of(
+        log: &dyn EventLog,
+        topic: &str,
+        partitions: u32,
+        shape: WindowShape,
+    ) -> Result<Self, Failure> {
         let registry = Registry::builtin();
         let missing = || Failure::Failed(format!("there is no dataset '{DATASET}'"));
         let (index, dataset) = registry.datasets().find(DATASET).ok_or_else(missing)?;
@@ -88,7 +118,10 @@ impl Recount {
             index,
             std::sync::Arc::new(Pseudonyms::new([0; 32])),
         );
-        let mut recount = Self::default();
+        let mut recount = Self {
+            shape,
+            ..Self::default()
+        };
         let mut refused = None;
         for partition in 0..partitions {
             visit_batches(
@@ -138,12 +171,14 @@ impl Recount {
         for (row, time) in batch.event_times().iter().enumerate() {
             self.records += 1;
             let robot = self.robot(batch.robot_id(row));
-            let cells = self
-                .windows
-                .entry((robot, time.div_euclid(WINDOW_US) * WINDOW_US))
-                .or_insert_with(|| vec![Cell::EMPTY; batch.signals.width()]);
-            for (cell, value) in cells.iter_mut().zip(batch.signals.row(row)) {
-                cell.add(*value);
+            for start in self.shape.starts(*time) {
+                let cells = self
+                    .windows
+                    .entry((robot, start))
+                    .or_insert_with(|| vec![Cell::EMPTY; batch.signals.width()]);
+                for (cell, value) in cells.iter_mut().zip(batch.signals.row(row)) {
+                    cell.add(*value);
+                }
             }
             self.clocks[robot] = self.clocks[robot].max(*time);
             let number = batch.sequence(row).unwrap_or_default();
@@ -200,7 +235,7 @@ impl Recount {
 
     /// The window of the closing record itself stays open.
     fn is_closed(&self, (robot, start): &(usize, i64)) -> bool {
-        start + WINDOW_US + REORDER_US <= self.clocks[*robot]
+        start + self.shape.size_us + REORDER_US <= self.clocks[*robot]
     }
 
     /// What the store holds that differs; empty when all is as it must be.
