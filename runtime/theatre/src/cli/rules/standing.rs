@@ -121,7 +121,7 @@ fn by_the_log(place: &Place, read: Reading) -> Result<StandingRules, Failure> {
     }
     let adapters = place.look()?;
     // No column of a change of rules is a pseudonym.
-    let params = adapters::params(&place.config, [0; 32])?;
+    let params = adapters::params(&place.config, &place.dir, [0; 32])?;
     let rules = place.config.rule_specs()?;
     let base = RuleBase {
         rules: &rules,
