@@ -166,31 +166,42 @@ mod tests {
 
     #[test]
     fn history_is_erased_only_where_it_is_named() {
-        let measured = [
+        let datasets = [
             "fleet_telemetry",
             "robot_telemetry",
             "robot_events",
             "alert_actions",
-            "robot_windows",
-            "maintenance_alerts",
-            "components",
-            "instruments",
-            "robot_sessions",
-            "shadow_alerts",
         ];
+        let of_outputs = ALL
+            .iter()
+            .filter(|spec| spec.table.holds == Holds::Measurements)
+            .map(|spec| spec.table.name);
+        let measured: BTreeSet<String> = datasets
+            .into_iter()
+            .chain(of_outputs)
+            .map(str::to_owned)
+            .collect();
+        let is_measured = |name: &str| measured.contains(name);
+        assert!(is_measured("maintenance_alerts") && is_measured("components"));
+        assert!(!is_measured("procedure_outcomes") && !is_measured("robot_versions"));
         let of_robot = Selection {
             robots: names(&["r-1"]),
             ..Selection::default()
         };
         let found: BTreeSet<String> = chosen(&of_robot).unwrap().into_iter().collect();
-        assert_eq!(found, names(&measured));
+        assert_eq!(found, measured);
         let of_before = Selection {
             before: Some(0),
             ..Selection::default()
         };
         let found: BTreeSet<String> = chosen(&of_before).unwrap().into_iter().collect();
-        let mut of_moments = names(&measured);
-        of_moments.retain(|name| name != "components" && name != "instruments");
+        let has_no_moment = |name: &String| {
+            let mut kinds = ALL.iter().map(|spec| &spec.table);
+            kinds.any(|table| table.name == name && table.happened.is_none())
+        };
+        let mut of_moments = measured.clone();
+        of_moments.retain(|name| !has_no_moment(name));
+        assert!(!of_moments.contains("components") && of_moments.contains("robot_sessions"));
         assert_eq!(found, of_moments);
         let named = Selection {
             datasets: names(&["procedure_events", "procedure_outcomes"]),
