@@ -85,6 +85,7 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- end -}}
 {{- include "theatre.validate.times" . -}}
 {{- include "theatre.validate.memory" . -}}
+{{- include "theatre.validate.apiMemory" . -}}
 {{- include "theatre.validate.plainSecrets" . -}}
 {{- include "theatre.validate.secrets" . -}}
 {{- include "theatre.validate.embedded" . -}}
@@ -128,6 +129,27 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- $run := $values.jobs.run.resources -}}
 {{- if ne (dig "requests" "memory" "" $run | toString) (dig "limits" "memory" "" $run | toString) -}}
 {{- fail "jobs.run.resources: limits.memory must be requests.memory" -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Refuses an API whose memory the bodies of records alone could use up. Only plain quantities are
+compared.
+*/}}
+{{- define "theatre.validate.apiMemory" -}}
+{{- $limit := dig "limits" "memory" "" .Values.api.resources | toString -}}
+{{- if and .Values.api.enabled (regexMatch "^[0-9]+[MG]i$" $limit) -}}
+{{- $unit := ternary 1024 1 (hasSuffix "Gi" $limit) -}}
+{{- $has := mul (regexFind "^[0-9]+" $limit | int64) $unit -}}
+{{- $bodies := dig "api" "ingests" 4 .Values.config | int64 -}}
+{{- $bytes := dig "api" "body_bytes" 16777216 .Values.config | int64 -}}
+{{- $needed := add 128 (div (mul 4 $bodies $bytes) 1048576) -}}
+{{- if lt $has $needed -}}
+{{- fail (printf (print
+      "api.resources: with %s of memory a pod would be killed when many send at once; bodies of "
+      "records may take %dMi (4 x config.api.ingests x config.api.body_bytes, and 128Mi for "
+      "everything else): give it more, or let it take fewer or smaller bodies") $limit $needed) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

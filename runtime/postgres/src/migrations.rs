@@ -48,8 +48,9 @@ const FILES: [(&str, &str); 11] = [
         include_str!("../migrations/0011_file_times.sql"),
     ),
 ];
-/// Attempts to get the locks that migrations need, 3 s and a wait for the lock apart: some 5 minutes.
-const LOCK_ATTEMPTS: u32 = 60;
+/// Attempts to get the locks that migrations need, 3 s and a wait for the lock apart: some 3 minutes,
+/// less than the chart gives its job.
+const LOCK_ATTEMPTS: u32 = 36;
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
 /// `theatre` in ASCII: the advisory lock of a process that makes a schema. PostgreSQL's

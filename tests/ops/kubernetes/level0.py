@@ -179,6 +179,17 @@ REFUSED = [
     (["pipeline.resources.limits.memory=2Gi"], "pipeline.resources: limits.memory must be"),
     (["jobs.resources.limits.memory=2Gi"], "jobs.resources: limits.memory must be"),
     (["pipeline.resources.limits.memory=lots"], "memory"),
+    (
+        ["api.enabled=true", "api.resources.limits.memory=256Mi",
+         "api.resources.requests.memory=256Mi"],
+        "api.resources: with 256Mi of memory a pod would be killed when many send at once; bodies "
+        "of records may take 384Mi",
+    ),
+    (
+        ["api.enabled=true", "config.api.ingests=64", "api.resources.limits.memory=2Gi",
+         "api.resources.requests.memory=2Gi"],
+        "bodies of records may take 4224Mi",
+    ),
     (["config.store.url=postgres://theatre:hush@db/theatre"], "config.store.url: it holds a pass"),
     (["config.registry.url=http://user:hush@registry:8081"], "config.registry.url: it holds a"),
     (["config.log.properties.ssl\\.key\\.password=hush"], "ssl.key.password is a secret"),
