@@ -420,8 +420,15 @@ for robot, history in robots.items():
         out["dim_components"].append([f"{robot}/{key(one[1], one[0])}", robot, *one[1:], one[0], after[0] if after else FUTURE, after is None])
 out["dim_rules"] = [[rule, max(of(rows, "rule_version")), min(of(rows, "raised_at")), max(of(rows, "raised_at"))]
                     for rule, rows in grouped(alerts, lambda row: row["rule_id"]).items()]
+lives = defaultdict(list)
+for row in newest_of("instruments", "instrument_id").values():
+    robot = valid(robot_lines, row["robot_id"], row["last_seen"])
+    model = valid(model_lines, of_version(robot, "robot_model"), row["last_seen"])
+    if of_version(model, "instrument_lives") is not None:
+        lives[row["tool_serial"]].append(model["row"]["instrument_lives"])
+allowed = {serial: min(of_models) for serial, of_models in lives.items()}
 out["dim_instruments"] = [[serial, serial, max(of(rows, "tool_type")), min(of(rows, "event_time")), max(of(rows, "event_time")), max(of(rows, "tool_use_count")),
-                           len(set(of(rows, "robot_id"))), len(set(of(rows, "procedure_id"))), len(rows)]
+                           len(set(of(rows, "robot_id"))), len(set(of(rows, "procedure_id"))), len(rows), allowed.get(serial), max(allowed[serial] - max(of(rows, "tool_use_count")), 0) if serial in allowed else None]
                           for serial, rows in grouped(telemetry, lambda row: row["tool_serial"]).items()]
 
 out["fact_procedures"] = [[

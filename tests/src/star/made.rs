@@ -88,7 +88,7 @@ impl Fleet {
         }
         for model in ["Alpha", "Beta"] {
             let entry = row! { robot_model: model, event_time: BEGIN, event_id: model, manufacturer: "Maker", arms: 4,
-            categories_0: "general", categories_1: "thoracic", is_discontinued: false };
+            instrument_lives: if model == "Alpha" { 5 } else { 2 }, categories_0: "general", categories_1: "thoracic", is_discontinued: false };
             self.entry("model_registry", BEGIN, entry);
         }
         for surgeon in 0..10 {
@@ -218,6 +218,9 @@ impl Fleet {
         // A later fact corrects the first one, and comes before it.
         self.output("procedure_outcomes", outcome);
         self.output("procedure_outcomes", earlier);
+        let serial = format!("T-{}", leg.robot);
+        self.output("instruments", row! { instrument_id: format!("{serial}/{}", leg.robot), tool_serial: serial, robot_id: leg.robot.clone(),
+        revision: leg.to / MINUTE, last_seen: leg.to, cases: 1 });
         let signal = |name: &str, values: Vec<f64>| {
             let least = values.iter().copied().reduce(f64::min);
             let most = values.iter().copied().reduce(f64::max);

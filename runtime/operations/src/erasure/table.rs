@@ -16,8 +16,8 @@ use super::{Erasing, Line, Target};
 /// So often files are looked at because others were loaded meanwhile.
 const LOOKS_MAX: u32 = 5;
 
-/// The pause before the second look; before each further one it is longer by as much. A loader notes
-/// within it what it has loaded.
+/// The pause before the second look; before each further one it is longer by as much. A loader
+/// notes within it what it has loaded.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Files that one transaction revises: one that is killed in between goes on with the others.

@@ -184,7 +184,8 @@ impl Groups {
             |prefix: &str, column: &ColumnDescription| format!("{prefix}.{}", quoted(&column.name));
         let shared = self.shared().iter().map(|column| of("held", column));
         let mut cells: Vec<String> = shared.collect();
-        // Before the columns of which a later build may have more: a view takes new ones at its end.
+        // Before the columns of which a later build may have more: a view takes new ones at its
+        // end.
         cells.push(format!("held.{COMMITTED_AT}"));
         cells.extend(self.own().iter().map(|column| {
             let cell = of("part", column);
@@ -222,8 +223,8 @@ impl Groups {
         )
     }
 
-    /// The statement that writes groups: the shared columns as arrays of a value for each group, the
-    /// moments of their commits, the first and the last row of each, then the other columns as
+    /// The statement that writes groups: the shared columns as arrays of a value for each group,
+    /// the moments of their commits, the first and the last row of each, then the other columns as
     /// arrays over all groups, of which each takes its part. A column of texts comes as the lists
     /// that there are, written out, and the number of the list of each group.
     pub(super) fn insert(&self) -> String {
