@@ -3,7 +3,7 @@
 //! what it costs goes by what happens and not by how many robots there are.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 1000;
 pub(super) struct OpenConditions(Mutex<HashMap<Partition, Followed>>);
 
 /// Those of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Followed {
     /// The sequence number up to which its transitions are in it.
     read_to: u64,
@@ -40,16 +40,22 @@ impl OpenConditions {
         partition: Partition,
         store: &dyn CheckpointStore,
     ) -> Result<Vec<(String, String)>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.contains_key(&partition) {
-            all.insert(partition, Followed::begin(partition, store)?);
-        }
-        let followed = all.entry(partition).or_default();
-        followed.go_on(partition, store)?;
+        // Another partition does not wait for what the store answers about this one.
+        let known = self.lock().remove(&partition);
+        let mut followed = match known {
+            Some(known) => known,
+            None => Followed::begin(partition, store)?,
+        };
+        let went_on = followed.go_on(partition, store);
         let open = followed.open.iter();
-        Ok(open
-            .map(|(condition, robot)| (condition.clone(), robot.clone()))
-            .collect())
+        let open = open.map(|(condition, robot)| (condition.clone(), robot.clone()));
+        let open = open.collect();
+        self.lock().insert(partition, followed);
+        went_on.map(|()| open)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Followed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
