@@ -113,7 +113,7 @@ fn measured() -> Vec<RouteSpec> {
         get(
             "/api/v1/robots/{robot}/telemetry",
             viewer,
-            "Rows of telemetry of a short range by event time, from the files of the lake; what these do not have yet is said.",
+            "Rows of telemetry of a short range by event time, each once, from the lake and from the log behind it; what is missing is said.",
             vec![
                 ROBOT_ID,
                 query(
