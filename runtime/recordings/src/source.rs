@@ -38,7 +38,7 @@ impl Packing {
     fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
-            // A frame to be skipped may come first, as some programs that pack in parallel write it.
+            // A frame to be skipped may come first: programs that pack in parallel write one.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             _ => None,
         }

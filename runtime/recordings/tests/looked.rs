@@ -35,6 +35,12 @@ const BY_THE_MAPPING: &[(&str, &str)] = &[
     ("hour_left_out", "no zone is known, so no hour is left out"),
     ("hour_twice_unsaid", "no zone is known, so no hour is twice"),
     ("latin1_row_unsaid", "the encoding is found"),
+    ("decimal_comma_and_thousands", TEXT),
+    ("groups_of_two_digits", TEXT),
+    (
+        "nanoseconds_beyond_a_second",
+        "no such names of seconds and nanoseconds are known",
+    ),
 ];
 
 /// Cases of which the file does not say what a mapping must: a look asks.

@@ -324,7 +324,8 @@ impl DatasetEncoder {
 /// A name that a header has more than once.
 fn twice(header: &csv::StringRecord) -> Option<&str> {
     let mut seen = HashSet::new();
-    header.iter().find(|name| !seen.insert(*name))
+    let mut names = header.iter().filter(|name| !name.is_empty());
+    names.find(|name| !seen.insert(*name))
 }
 
 /// The text under a path, of a record that is nested or has the path as its key.

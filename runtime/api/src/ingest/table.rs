@@ -37,8 +37,8 @@ pub(super) fn is_wider(body: &[u8], cells_max: usize) -> bool {
     false
 }
 
-/// What is wrong with the quotes of a table, with the line; the reader would take the rows behind an
-/// open quote for a cell, and would join what stands behind a closed one to its cell.
+/// What is wrong with the quotes of a table, with the line; the reader would take the rows behind
+/// an open quote for a cell, and would join what stands behind a closed one to its cell.
 pub(super) fn misplaced_quote(body: &[u8]) -> Option<String> {
     let (mut at, mut line, mut opened) = (At::CellStart, 1_u64, 1);
     for byte in body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body) {

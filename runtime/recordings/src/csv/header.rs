@@ -141,19 +141,32 @@ fn find(
             why: "has no header: comments only".to_owned(),
         });
     };
-    let missing = columns::missing_of(&columns::unique(&cells), &dialect.wanted);
+    Err(not_found(feed, dialect, &before, &cells, number))
+}
+
+/// What is said where no line has all wanted names: which of them the first line lacks.
+fn not_found(
+    feed: &Feed,
+    dialect: &Dialect,
+    before: &[crate::source::Line],
+    cells: &[String],
+    number: u64,
+) -> ReadError {
+    let missing = columns::missing_of(&columns::unique(cells), &dialect.wanted);
     let mut why = missing.unwrap_or_else(|| "is no header".to_owned());
-    why += &other_delimiter(&before, dialect);
-    if looked_at == LINES_LOOKED_AT {
+    why += &other_delimiter(before, dialect);
+    let is_text =
+        |line: &&crate::source::Line| line.text.as_ref().is_ok_and(|text| !text.trim().is_empty());
+    if before.iter().filter(is_text).count() == LINES_LOOKED_AT {
         why += &format!(
             "; the header was looked for in the first {LINES_LOOKED_AT} lines: where it comes \
              later, skip_lines leaves out what stands before it"
         );
     }
-    Err(ReadError {
+    ReadError {
         place: feed.place(number),
         why,
-    })
+    }
 }
 
 /// The header that begins in a line and has line ends within its names, when it has all wanted ones.

@@ -33,14 +33,7 @@ impl Looked {
             names.iter().position(|known| known == name)
         };
         let rules = CellRules::new(&self.mapping);
-        let named = self.mapping.robot_of_file(&self.file);
-        let named = named.map_err(|why| ReadError {
-            place: Place {
-                file: self.file.as_str().into(),
-                line: 0,
-            },
-            why,
-        })?;
+        let named = self.robot()?;
         let mut clock = TimeRules::new(&self.mapping)
             .ok()
             .filter(|_| self.unclear.is_empty())
@@ -97,6 +90,20 @@ impl Looked {
             format!("a row comes every {seconds} s, usually")
         }));
         Ok(())
+    }
+}
+
+impl Looked {
+    /// The robot of all rows, where no column names it.
+    fn robot(&self) -> Result<Option<String>, ReadError> {
+        let robot = self.mapping.robot_of_file(&self.file);
+        robot.map_err(|why| ReadError {
+            place: Place {
+                file: self.file.as_str().into(),
+                line: 0,
+            },
+            why,
+        })
     }
 }
 

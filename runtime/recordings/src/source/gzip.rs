@@ -1,4 +1,4 @@
-//! Files of gzip: one member after another, and the zeros that tapes and block devices leave behind.
+//! Files of gzip: one member after another, and the zeros that tapes and disks leave behind.
 
 use std::io::{self, BufRead, BufReader, Read};
 

@@ -5,8 +5,8 @@ use jiff::tz::{Offset, TimeZone};
 use super::{Date, year_of};
 use crate::times::zone;
 
-/// Names of the months in English, German, Dutch, French, Spanish, Italian and Portuguese, whole and
-/// as they are shortened. Other words that begin like one of them may be another month elsewhere.
+/// Names of the months in English, German, Dutch, French, Spanish, Italian and Portuguese, whole
+/// and as they are shortened. Other words that begin like one of them may be another month elsewhere.
 const MONTHS: [&[&str]; 12] = [
     &[
         "january", "jan", "januar", "jänner", "januari", "janvier", "janv", "enero", "ene",
