@@ -44,7 +44,7 @@ impl DatasetEncoder {
         if self.array(body, bounds, parsed).is_some() {
             return Ok(());
         }
-        // It is one record, or no JSON: whoever reads it from the beginning says where it is not.
+        // It is one record, or no JSON: reading it from the beginning finds where it is not.
         *parsed = Parsed::default();
         let mut index = 0;
         json::records(body, bounds.text(), |record| {

@@ -108,6 +108,14 @@ struct Run {
     peak_mib: u64,
 }
 
+impl Run {
+    /// What lies between the first and the last fifth or so, where both were met.
+    fn steady(&self) -> Option<Value> {
+        let between = self.early.as_ref().zip(self.late.as_ref());
+        between.map(|(early, late)| late.since(early))
+    }
+}
+
 impl FleetBench {
     /// The windows that are asked for.
     fn windows(&self) -> Result<WindowShape, Failure> {
@@ -171,15 +179,11 @@ impl FleetBench {
                 recount.records, measured.ended.records
             ));
         }
-        let steady = measured
-            .early
-            .zip(measured.late)
-            .map(|(early, late)| late.since(&early));
         let report = json!({
             "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On, "inputs": self.inputs.as_str(), "traces": self.traces,
             "records": recount.records, "robots": recount.robots(), "partitions": environment.config.partitions, "aggregates": self.aggregates,
             "window_s": seconds(self.window), "hop_s": seconds(self.hop.unwrap_or(self.window)),
-            "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
+            "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.as_ref().map(|read| read.since(&measured.begun)), "steady": measured.steady(),
             "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
             "tables": self.tables, "commits": commits, "commit_ms_mean": rounded(commit_ms),
             "stages": shares(&measured.stages, measured.ended.cpu_since(&measured.begun), recount.records), "peak_mib": measured.peak_mib,
