@@ -383,10 +383,14 @@ fn each_setting(deployment: &Deployment, store: &str) -> Result<()> {
     let newer = "INSERT INTO theatre._theatre_migrations (version, description, success, checksum, execution_time) \
                  VALUES (99, 'later', true, '', 0)";
     sql(store, newer)?;
+    // One that only adds leaves a build of before its work.
+    examine(deployment, &[])?.fails_only(&[])?;
+    sql(store, "UPDATE theatre.works_with SET version = 99")?;
     let later = examine(deployment, &[])?;
     sql(
         store,
-        "DELETE FROM theatre._theatre_migrations WHERE version = 99",
+        "DELETE FROM theatre._theatre_migrations WHERE version = 99; \
+         UPDATE theatre.works_with SET version = 10",
     )?;
     later.fails_only(&["postgresql"])?;
     later.says("postgresql", "failed", "run a build at least as new")

@@ -99,11 +99,11 @@ fn a_file_is_applied_to_the_rules_that_hold_and_the_same_again_changes_nothing()
     }
     let misfit = "[[rule]]\nid = \"both\"\npriority = \"low\"\nkind = { combination = { of = { and = [\"hot\", \"wram\"] } } }\n";
     std::fs::write(&file, misfit)?;
-    for command in ["diff", "apply"] {
-        let refused = case.refused(&["rules", command, &path, "--output", "json"])?;
+    for command in [&["diff", &path][..], &["apply", &path, "--by", "Anna"]] {
+        let refused = case.refused(&[&["rules", "--output", "json"], command].concat())?;
         ensure!(
             refused.contains("did you mean warm?"),
-            "{command}: {refused}"
+            "{command:?}: {refused}"
         );
     }
     drain()?;

@@ -269,7 +269,8 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
                 "0007_dead_replay_indexes",
                 "0008_pages",
                 "0009_tables",
-                "0010_file_times",
+                "0010_works_with",
+                "0011_file_times",
                 "tables"
             ],
         "{applied:?}"

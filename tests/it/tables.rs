@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use theatre_actors::outputs::{ALL, OutputEvent, OutputKind, alert};
+use theatre_actors::outputs::{ALL, OutputEvent, OutputKind, alert, window};
 use theatre_actors::ports::{
     CheckpointStore, ColumnType, Epoch, Error, PartitionCommit, ProcessorSave, Warehouse,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::{Clock, LogTime};
+use theatre_actors::window::{SignalAggregate, WindowRow};
 use theatre_config::Config;
 use theatre_config::inputs::NoSources;
 use theatre_config::store::{KeptTables, StoreConfig};
@@ -524,17 +525,64 @@ fn a_store_of_before_gets_the_rows_that_it_still_has() -> Result<()> {
     let rows = |of: &str| count(&url, &format!("SELECT count(*) FROM theatre.{of}"));
     ensure!(rows("maintenance_alerts")? == 2 && rows("procedure_outcomes")? == 2);
     ensure!(rows("procedure_outcomes WHERE procedure_id = 'p-7' AND telemetry_rows = 3600")? == 1);
-    let windows = rows("robot_window_arrays")?;
-    ensure!(windows > 0 && windows == rows("fact WHERE kind = 1")?);
+    let windows = "robot_windows";
+    ensure!(rows(windows)? == 0, "no window of the fixture has a value");
     Ok(())
+}
+
+/// Revisions of windows: of one signal and of two, with all aggregates and without most of them.
+fn windows() -> Vec<OutputEvent> {
+    let full = SignalAggregate {
+        count: 2,
+        sum: 0.3,
+        mean: 0.15,
+        m2: 0.005,
+        min: 0.1,
+        max: 0.2,
+        first: 0.1,
+        first_time: 1_700_000_000_000_001,
+        last: 0.2,
+        last_time: 1_700_000_000_000_002,
+        sketch: None,
+    };
+    let basic = SignalAggregate {
+        count: 1,
+        sum: -1.5,
+        min: -1.5,
+        max: -1.5,
+        ..SignalAggregate::empty()
+    };
+    let revisions = [
+        (0, vec![full.clone()]),
+        (0, vec![SignalAggregate::empty(), basic.clone()]),
+        (1, vec![full, basic]),
+    ];
+    let windows = revisions.into_iter().enumerate().map(|(at, of)| {
+        let (revision, signals) = of;
+        let row = WindowRow {
+            window: "1h".to_owned(),
+            size_us: 3_600_000_000,
+            start_us: 1_700_000_000_000_000 - 3_600_000_000 * (at as i64 / 2),
+            revision,
+            rows: 3,
+            signals,
+        };
+        window::output(&format!("r{}", at % 2), "robot_telemetry", &row)
+    });
+    windows.collect()
 }
 
 #[test]
 fn single_rows_of_windows_of_a_build_of_before_become_groups() -> Result<()> {
-    let (url, config, store) = store_of_before()?;
+    let (url, store) = store(KeptTables::All)?;
+    let config = StoreConfig::default();
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    commit(&*store, epoch, 1, windows())?;
+    ensure!(consumer(&store, epoch, KeptTables::All)?.step(true)? == Step::Worked);
     let columns = columns(&url, "robot_windows")?;
     let before = rows_of(&url, "robot_windows", &columns)?;
-    ensure!(!before.is_empty());
+    ensure!(before.len() == 4, "a row for each signal: {before:?}");
     ensure!(store.row_count(OutputKind::Window)? == before.len() as u64);
     execute(
         &url,
@@ -550,7 +598,7 @@ fn single_rows_of_windows_of_a_build_of_before_become_groups() -> Result<()> {
         &before,
     )?;
     ensure!(store.row_count(OutputKind::Window)? == before.len() as u64);
-    // Every moment of the fixture is long past.
+    // Every moment of them is long past.
     ensure!(store.expire_rows(LogTime(i64::MAX / 2), 1_000)? > 0);
     ensure!(rows_of(&url, "robot_windows", &columns)?.is_empty());
     Ok(())

@@ -120,9 +120,11 @@ mod tests {
     /// Commits transitions of a robot's conditions, with a state that cannot be read.
     fn commit(store: &MemoryStore, moves: &[(&str, Transition)]) {
         let epoch = store.acquire(0).unwrap();
-        let output = |(condition, transition): &(&str, Transition)| {
+        let output = |(at, (condition, transition)): (usize, &(&str, Transition))| {
+            let revision = epoch as i32 * 10 + at as i32;
             let alert = Alert {
-                alert_id: format!("{condition}-{epoch}"),
+                alert_id: format!("{condition}-{revision}"),
+                revision,
                 condition_id: (*condition).to_owned(),
                 robot_id: "r".to_owned(),
                 transition: *transition,
@@ -135,7 +137,7 @@ mod tests {
             save_number: epoch,
             positions: Positions::zero(),
             state: vec![0xff; 3],
-            outputs: moves.iter().map(output).collect(),
+            outputs: moves.iter().enumerate().map(output).collect(),
             dead: Vec::new(),
         };
         let commit = PartitionCommit {

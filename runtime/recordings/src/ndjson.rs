@@ -284,6 +284,10 @@ impl<R: BufRead> Objects<R> {
         let (mut depth, mut in_string, mut escaped, mut too_long) = (0u64, false, false, false);
         loop {
             let Some(byte) = self.peek()? else {
+                if depth == 0 && !in_string && self.bytes.trim_ascii_end().ends_with(b"}") {
+                    // The object is whole; the file ends before what follows it.
+                    break;
+                }
                 return Err(self.broken_off());
             };
             if in_string {

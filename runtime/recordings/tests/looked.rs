@@ -45,16 +45,38 @@ const BY_THE_MAPPING: &[(&str, &str)] = &[
 
 /// Cases of which the file does not say what a mapping must: a look asks.
 const ASKS: &[(&str, &str)] = &[
+    ("a_third_of_a_second", "no time"),
+    ("blank_lines_only", "nothing"),
+    ("caret", "no separator that is known"),
+    (
+        "cell_over_four_lines",
+        "the text of a cell looks like lines",
+    ),
+    ("day_first_in_many_forms", "a month that is none"),
+    (
+        "elapsed_before_the_start",
+        "numbers and clocks in one column",
+    ),
+    (
+        "elapsed_over_a_change_of_clocks",
+        "seconds or parts of them",
+    ),
     ("empty", "nothing"),
+    ("epoch_without_a_value", "two units in one column"),
     ("layout_ai4i", "no time"),
     ("layout_cmapss", "no time"),
+    ("letters_for_the_zone", "CET is of several zones"),
     ("missing_words", "no value"),
+    ("no_day_of_the_calendar", "most times are none"),
     ("no_quotes", "a quote that does not close"),
     ("no_time_but_a_period", "no time"),
     ("no_time_but_a_rate", "no time"),
+    ("one_column", "no time"),
     ("only_a_header", "no row"),
     ("pattern", "times of a form of their own"),
     ("thousands_unsaid", "1,234 can be either"),
+    ("two_characters_quoted", "no separator that is known"),
+    ("unit_separator", "no separator that is known"),
 ];
 
 /// Times of all rows, and how many rows there are.

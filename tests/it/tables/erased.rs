@@ -18,7 +18,7 @@ fn rows_of_an_erased_robot_leave_the_tables_and_are_no_gap() -> Result<()> {
         "--robots",
         "4",
         "--for",
-        "20m",
+        "2h",
     ];
     deployment.run("one", &simulate)?;
     deployment.run("one", &["run", "--until-drained"])?;

@@ -127,6 +127,9 @@ impl Document {
         for (number, line) in lines {
             let words = shell_words(&line);
             for command in words.split(|word| word == "&&" || word == "|") {
+                // What the shell does with the output is no argument.
+                let end = command.iter().position(|word| word == ">" || word == ">>");
+                let command = &command[..end.unwrap_or(command.len())];
                 commands.extend(of_program(command).map(|arguments| (number, arguments.to_vec())));
             }
         }
