@@ -192,6 +192,10 @@ pub struct OutputTable {
     pub grouped: Option<Grouped>,
 }
 
+/// Gives columns of outputs to a sink, with a value for each output in those that rows of an output
+/// share; returns the number of rows of each output.
+pub type GroupedColumns = fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<Vec<u32>>;
+
 /// Rows of an output as one row of a database that has arrays: what they share once, all else as an
 /// array with a place for each row. A row of its own for each costs ten times as much.
 #[derive(Debug, Clone, Copy)]
@@ -200,9 +204,8 @@ pub struct Grouped {
     pub table: &'static str,
     /// How many of the columns rows of an output share: the first ones.
     pub shared: usize,
-    /// Gives the columns to a sink, as the function of the table does, but a value for each output
-    /// in those that are shared; returns the number of rows of each output.
-    pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<Vec<u32>>,
+    /// Gives the columns to a sink, as the function of the table does.
+    pub columns: GroupedColumns,
 }
 
 /// What rows of a table are, to those who erase rows of robots, or old ones.

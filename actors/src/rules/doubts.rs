@@ -137,7 +137,7 @@ impl RuleSpec {
             name.as_str().unwrap_or_default().to_owned()
         };
         // `Priority` orders the most urgent first.
-        let steps = self.unacknowledged.iter().filter_map(move |step| {
+        self.unacknowledged.iter().filter_map(move |step| {
             let priority = step.priority.filter(|priority| *priority > self.priority)?;
             Some(format!(
                 "unacknowledged: the step after {} has the priority {}, and the rule's is {}: a condition keeps the higher one",
@@ -145,8 +145,7 @@ impl RuleSpec {
                 written(&priority),
                 written(&self.priority)
             ))
-        });
-        steps
+        })
     }
 }
 

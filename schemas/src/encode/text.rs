@@ -156,9 +156,9 @@ pub(super) fn micros(text: &str) -> Option<i64> {
     let (date_time, rest) = text.as_bytes().split_first_chunk::<19>()?;
     let number = |at: usize, length: usize| {
         let digits = &date_time[at..at + length];
-        let digits = digits.iter().map(|byte| byte.wrapping_sub(b'0'));
-        digits.fold(Some(0_i64), |value, digit| {
-            Some(value? * 10 + i64::from((digit < 10).then_some(digit)?))
+        let mut digits = digits.iter().map(|byte| byte.wrapping_sub(b'0'));
+        digits.try_fold(0_i64, |value, digit| {
+            Some(value * 10 + i64::from((digit < 10).then_some(digit)?))
         })
     };
     let is_mark = |(at, mark): (usize, u8)| date_time[at] == mark;

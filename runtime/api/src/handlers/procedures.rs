@@ -100,7 +100,8 @@ fn add_outcomes(parts: &Parts, found: &Gathered, items: &mut [Procedure]) -> Ans
     let lacks = |shown: &Procedure| shown.outcome.is_none() && shown.ended_at.is_some();
     let of_leg = found.outputs.iter().map(|stored| &stored.output.id);
     let lacking: Vec<String> = (of_leg.zip(&*items))
-        .filter_map(|(id, shown)| lacks(shown).then(|| id.clone()))
+        .filter(|(_, shown)| lacks(shown))
+        .map(|(id, _)| id.clone())
         .collect();
     if lacking.is_empty() {
         return Ok(());

@@ -67,7 +67,7 @@ impl Groups {
     /// What makes table and view, or brings them to this build.
     pub(super) fn statements(&self) -> Vec<String> {
         let mut statements = self.table_statements();
-        statements.push(self.from_rows());
+        statements.push(self.taken_from_rows());
         statements.extend(self.view_statements());
         statements
     }
@@ -150,7 +150,7 @@ impl Groups {
     }
 
     /// Builds of before had a table of single rows under the view's name: it becomes groups.
-    fn from_rows(&self) -> String {
+    fn taken_from_rows(&self) -> String {
         let shared = listed(self.shared().iter().map(|column| &column.name));
         let own = listed(self.own().iter().map(|column| &column.name));
         let first = self.own().first().map(|column| quoted(&column.name));

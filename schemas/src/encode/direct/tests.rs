@@ -83,7 +83,7 @@ fn any_other_record_is_left_to_the_tree() {
         assert!(text != base && !agrees(&text), "{text}");
     }
     assert!(agrees(base));
-    let long = format!(r#"{{"id":"r","js":[{}]}}"#, vec![r#"{"c":1}"#; 4].join(","));
+    let long = format!(r#"{{"id":"r","js":[{}]}}"#, [r#"{"c":1}"#; 4].join(","));
     assert!(!agrees(&long), "more elements than there may be");
 }
 

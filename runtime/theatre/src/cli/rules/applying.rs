@@ -20,7 +20,7 @@ enum Difference {
     /// There is none of this id.
     New(RuleSpec),
     /// It says something else: what holds, and what the file has.
-    Changed(RuleSpec, RuleSpec),
+    Changed(Box<RuleSpec>, RuleSpec),
     /// It is the same, and was disabled by a command: that stays.
     Disabled(RuleSpec),
     /// What the file has waits to be approved, as this change.
@@ -156,7 +156,9 @@ fn differences(wanted: &[RuleSpec], standing: &StandingRules) -> Vec<Difference>
             }
             _ => match (waits(rule, ChangeKind::Put), before) {
                 (Some(change), _) => Difference::Waiting(rule.clone(), change),
-                (None, Some((before, _))) => Difference::Changed((*before).clone(), rule.clone()),
+                (None, Some((before, _))) => {
+                    Difference::Changed(Box::new((*before).clone()), rule.clone())
+                }
                 (None, None) => Difference::New(rule.clone()),
             },
         });
@@ -224,7 +226,7 @@ pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
             if common.output == Output::Json {
                 let (now, wanted) = match difference {
                     Difference::New(rule) | Difference::Waiting(rule, _) => (None, Some(rule)),
-                    Difference::Changed(before, after) => (Some(before), Some(after)),
+                    Difference::Changed(before, after) => (Some(&**before), Some(after)),
                     Difference::Disabled(rule) => (Some(rule), Some(rule)),
                     Difference::Beyond(rule, _) => (Some(rule), None),
                 };
