@@ -101,3 +101,31 @@ fn every_record_that_crosses_the_limit_is_heard_of() -> Result<()> {
     ensure!(0.0 < p50 && p50 <= p99 && p99 <= max, "{report}");
     Ok(())
 }
+
+#[test]
+fn the_interface_answers_all_pages_and_every_listener_of_its_benchmark() -> Result<()> {
+    let report = report(&[
+        "api",
+        "--robots",
+        "250",
+        "--pages-per-second",
+        "20",
+        "--load",
+        "100",
+        "--records",
+        "2000",
+        "--listeners",
+        "20",
+        "--alerts-per-second",
+        "2",
+        "--for",
+        "3s",
+    ])?;
+    let pages = &report["pages"];
+    ensure!(
+        pages["pages"].as_u64() > Some(40) && pages["failed"] == 0 && pages["p99_ms"].is_f64(),
+        "{report}"
+    );
+    ensure!(report["streams"]["missing"] == 0, "{report}");
+    Ok(())
+}

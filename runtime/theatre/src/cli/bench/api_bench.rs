@@ -89,7 +89,7 @@ impl ApiBench {
         let memory_filled = served.memory_mib("VmRSS:")?;
         eprintln!("asking for pages for {length:?}");
         let pages = served.beside_load(self.robots, self.load, || {
-            pages::measure(&served, self.robots, self.pages_per_second, length)
+            pages::measure(&served, self.pages_per_second, length)
         })?;
         let memory_before = served.memory_mib("VmRSS:")?;
         eprintln!("{} listen for {length:?}", self.listeners);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::measure::rounded;
 use super::client::{joined, percentiles};
-use super::served::{Served, robot};
+use super::served::Served;
 use crate::cli::Failure;
 
 /// Robots of a page.
@@ -18,10 +18,10 @@ const CLIENTS: usize = 16;
 
 pub(super) fn measure(
     served: &Served,
-    robots: u64,
     per_second: u64,
     length: Duration,
 ) -> Result<Value, Failure> {
+    let paths = paths(served)?;
     let (asked, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     let (begun, cpu) = (Instant::now(), served.cpu_seconds());
     let ask = || -> Result<Vec<Duration>, Failure> {
@@ -33,9 +33,7 @@ pub(super) fn measure(
                 return Ok(times);
             }
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
-            let first = number * PAGE % robots;
-            let after = first.checked_sub(1).map(robot).unwrap_or_default();
-            let (status, _) = client.get(&format!("/api/v1/robots?limit={PAGE}&after={after}"))?;
+            let (status, _) = client.get(&paths[number as usize % paths.len()])?;
             failed.fetch_add(u64::from(status != 200), Ordering::Relaxed);
             times.push(begun.elapsed().saturating_sub(due));
         }
@@ -56,4 +54,25 @@ pub(super) fn measure(
     let cores = (served.cpu_seconds() - cpu) / seconds;
     report.insert("cpu_cores".to_owned(), json!(rounded(cores)));
     Ok(Value::Object(report))
+}
+
+/// The paths of all pages, from the first to the last: where a page begins, the one before it says.
+fn paths(served: &Served) -> Result<Vec<String>, Failure> {
+    let mut client = served.client()?;
+    let first = format!("/api/v1/robots?limit={PAGE}");
+    let mut paths = vec![first.clone()];
+    loop {
+        let path = &paths[paths.len() - 1];
+        let (status, body) = client.get(path)?;
+        if status != 200 {
+            let said = String::from_utf8_lossy(body);
+            return Err(Failure::Failed(format!("{path}: {status} {said}")));
+        }
+        let page: Value = serde_json::from_slice(body)
+            .map_err(|error| Failure::Failed(format!("{path}: no JSON: {error}")))?;
+        match page["next"].as_str() {
+            Some(next) => paths.push(format!("{first}&after={next}")),
+            None => return Ok(paths),
+        }
+    }
 }

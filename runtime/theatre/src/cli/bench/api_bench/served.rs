@@ -182,20 +182,17 @@ impl Served {
             self.send(&mut client, number..end, robots)?;
             number = end;
         }
-        let path = format!(
-            "/api/v1/robots?limit=1&after={}",
-            robot(robots.saturating_sub(2))
-        );
         let (begun, last) = (Instant::now(), robot(robots - 1));
+        let path = format!("/api/v1/robots/{last}");
         loop {
-            let (_, body) = client.get(&path)?;
-            let known: Value = serde_json::from_slice(body).unwrap_or_default();
-            if known["items"][0]["robot_id"] == last.as_str() {
+            let (status, body) = client.get(&path)?;
+            if status == 200 {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
+                let said = String::from_utf8_lossy(body);
                 return Err(Failure::Failed(format!(
-                    "{last} is not known after {PATIENCE:?}"
+                    "{last} is not known after {PATIENCE:?}: {status} {said}"
                 )));
             }
             std::thread::sleep(STEP);
