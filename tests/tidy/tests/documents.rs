@@ -83,6 +83,8 @@ fn known() -> Known {
         "tests/ops/run",
         "tests/ops/watch/run",
         "tests/run",
+        "tests/speed/curves",
+        "tests/speed/flame",
         "tests/speed/run",
     ];
     let texts = [
