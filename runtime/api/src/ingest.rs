@@ -6,6 +6,7 @@ mod json;
 mod objects;
 mod once;
 mod records;
+mod roles;
 mod table;
 #[cfg(test)]
 mod tests;

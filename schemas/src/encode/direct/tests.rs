@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::tests::SCHEMA;
-use super::{Encoded, Workspace};
+use super::{Encoded, RoleFields, Workspace};
 use crate::encode::JsonEncoder;
 use crate::registry::INPUT_SCHEMAS;
 
@@ -13,7 +13,12 @@ fn direct(
     text: &str,
     has_lines: bool,
 ) -> Option<(Vec<u8>, String, usize)> {
-    let encoder = JsonEncoder::new(schema).unwrap().direct(key).unwrap();
+    let roles = RoleFields {
+        key,
+        time: if schema == SCHEMA { "at" } else { "t" },
+        id: (schema == SCHEMA).then_some("who"),
+    };
+    let encoder = JsonEncoder::new(schema).unwrap().direct(roles).unwrap();
     // What stands before it stays there.
     let mut out = b"frame".to_vec();
     let mut work = Workspace::default();
@@ -114,7 +119,14 @@ fn every_shipped_dataset_of_robots_is_keyed_by_a_plain_field() {
     for (subject, schema) in INPUT_SCHEMAS {
         let encoder = JsonEncoder::new(schema).unwrap();
         if schema.contains("\"robot_id\"") {
-            assert!(encoder.direct("robot_id").is_some(), "{subject}");
+            let roles = RoleFields {
+                key: "robot_id",
+                time: "event_time",
+                id: schema
+                    .contains("\"procedure_id\"")
+                    .then_some("procedure_id"),
+            };
+            assert!(encoder.direct(roles).is_some(), "{subject}");
         }
     }
 }
