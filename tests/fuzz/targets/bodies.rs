@@ -59,6 +59,8 @@ mod ingest {
     mod container;
     #[path = "../../../runtime/api/src/ingest/json.rs"]
     mod json;
+    #[path = "../../../runtime/api/src/ingest/objects.rs"]
+    mod objects;
     #[allow(dead_code)]
     #[path = "../../../runtime/api/src/ingest/records.rs"]
     mod records;

@@ -166,14 +166,14 @@ fn ends_line(text: &[u8]) -> bool {
 }
 
 /// What follows the space that JSON knows.
-fn after_space(text: &[u8]) -> &[u8] {
+pub(super) fn after_space(text: &[u8]) -> &[u8] {
     let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let begin = text.iter().position(is_text).unwrap_or(text.len());
     &text[begin..]
 }
 
 /// Length of the value at the beginning of a text; `None` where there is none.
-fn value_length(text: &[u8]) -> Option<usize> {
+pub(super) fn value_length(text: &[u8]) -> Option<usize> {
     let mut values = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     Some(values.byte_offset())

@@ -349,6 +349,8 @@ fn value(column_type: Option<ColumnType>, cell: &str) -> Value {
     let number = |cell: &str| cell.parse().ok().map(Value::Number);
     let typed = match column_type {
         Some(ColumnType::Boolean) => cell.to_ascii_lowercase().parse().ok().map(Value::Bool),
+        // Each digit of a decimal counts.
+        Some(ColumnType::Decimal { .. }) if !cell.contains(['e', 'E']) => None,
         Some(ColumnType::Utf8 | ColumnType::Binary) | None => None,
         Some(ColumnType::TimestampMicros | ColumnType::Date) => {
             cell.parse::<i64>().ok().map(Value::from)

@@ -110,6 +110,12 @@ pub(super) const EVENTS: [Parameter; 5] = [
     ),
 ];
 
+pub(super) const ON_ERROR: Parameter = query(
+    "on_error",
+    Kind::OneOf(&["reject", "skip"]),
+    "`reject` (all or nothing, unless it is given) or `skip` (leave out what does not fit).",
+);
+
 pub(super) const SIGNAL: Parameter = Parameter {
     is_required: true,
     ..query(
