@@ -39,6 +39,10 @@ fn agrees(text: &str) -> bool {
     let Some((datum, key, read)) = direct(SCHEMA, "id", text, false) else {
         return false;
     };
+    if let Some(of_line) = direct(SCHEMA, "id", text, true) {
+        assert_eq!((&of_line.0, of_line.2), (&datum, read), "{text:?}");
+        assert!(!text[..read].contains('\n'), "{text:?}");
+    }
     let record: Value = serde_json::from_str(&text[..read]).expect(text);
     assert_eq!(Some(datum), by_tree(SCHEMA, &record), "{text}");
     assert_eq!(record["id"], json!(key), "{text}");
@@ -166,14 +170,62 @@ fn value() -> impl Strategy<Value = String> {
         2 => time(),
         1 => Just("null".to_owned()),
         1 => Just("\"on\"".to_owned()),
+        2 => prop::sample::select(ODD.as_slice()).prop_map(str::to_owned),
         1 => "\"[a-zä\\\\\u{1}]{0,5}\"",
         1 => number().prop_map(|it| format!("{{\"x\": {it}}}")),
         1 => number().prop_map(|it| format!("[{{\"c\": {it}}}, {{\"c\":1}}]")),
     ]
 }
 
-const NAMES: [&str; 10] = [
-    "id", "at", "day", "force", "ratio", "cost", "state", "who", "p", "js",
+/// The first ones are fields, one of which is put in the place of each; the others are not, or are
+/// said in another way.
+const NAMES: [&str; 18] = [
+    "id", "at", "day", "force", "ratio", "cost", "state", "who", "p", "js", "p.x", "p.y",
+    "js[0].c", "js[3].c", "i\\u0064", "ID", "", "zz",
+];
+
+/// Values that readers of JSON, or of what is in it, do not agree about.
+const ODD: [&str; 40] = [
+    "\"\\u00e4\"",
+    "\"\\ud83e\\udd16\"",
+    "\"\\ud83e\"",
+    "\"\\n\"",
+    "\"\u{7f}\"",
+    "\"\u{feff}on\"",
+    "\"\u{10ffff}\"",
+    "\"\"",
+    "\"NaN\"",
+    "\"-Infinity\"",
+    "\"nan\"",
+    "NaN",
+    "-Infinity",
+    "true",
+    "True",
+    "-0",
+    "-0.0",
+    "0e0",
+    "00",
+    "1.",
+    "1e",
+    "1e+",
+    "1E+2",
+    "1e-400",
+    "1e308",
+    "9007199254740993",
+    "9007199254740993.0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551616",
+    "-62135596800000001",
+    "253402300799999999",
+    "2932897",
+    "123456789012345678.25",
+    "\"12345678901.00\"",
+    "\"2016-12-31T23:59:60Z\"",
+    "\"2016-12-31t23:59:59.9999999z\"",
+    "\"2016-12-31 23:59:59+00:00\"",
+    "\"-000001-01-01T00:00:00Z\"",
+    "[[[[[[{\"x\":[]}]]]]]]",
 ];
 
 /// A record as a text, with a value of any kind in one place or two, in any order.
