@@ -462,6 +462,104 @@ fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
 
 /// A listener that comes back again and again gets every alert and outcome once.
 #[test]
+fn records_come_in_by_the_paths_of_the_platform_before() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
+    let operator = token(data.path(), &["--role", "operator"])?;
+    let limited = token(data.path(), &["--role", "operator", "--robots", "r1"])?;
+    let send = |path: &str, secret: &str, key: &str, body: &Value| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        let body = body.to_string();
+        http::request(
+            &served.address,
+            "POST",
+            path,
+            Some(secret),
+            &headers,
+            body.as_bytes(),
+        )
+    };
+    let record = |robot: &str, id: &str| json!({"robot_id": robot, "event_time": "2026-01-31T12:00:00Z", "event_id": id});
+    let with = |mut record: Value, more: &[(&str, &str)]| {
+        for (name, value) in more {
+            record[*name] = json!(value);
+        }
+        record
+    };
+    let work = |robot: &str, id: &str| {
+        let of_work = [
+            ("maintenance_id", id),
+            ("maintenance_type", "routine"),
+            ("status", "planned"),
+        ];
+        with(record(robot, id), &of_work)
+    };
+    let step = |robot: &str, id: &str| {
+        let of_step = [("procedure_id", id), ("step", "started")];
+        with(record(robot, id), &of_step)
+    };
+    let (of_work, of_steps) = (
+        "surgical.maintenance.logs.v1",
+        "surgical.procedure.events.v1",
+    );
+    for (path, topic, body) in [
+        ("/ingest/maintenance", of_work, work("r1", "m1")),
+        ("/ingest/procedure", of_steps, step("r1", "p1")),
+        (
+            "/ingest/batch",
+            of_work,
+            json!({"type": "maintenance", "records": [work("r2", "m2")]}),
+        ),
+        (
+            "/ingest/batch",
+            of_steps,
+            json!({"records": [step("r2", "p2"), step("r2", "p3")], "type": "procedure"}),
+        ),
+    ] {
+        let key = body.to_string().len().to_string();
+        let sent = send(path, &operator, &key, &body)?;
+        ensure!(sent.status == 202, "{path}: {sent:?}");
+        ensure!(
+            sent.json()["positions"][0]["topic"] == topic,
+            "{path}: {sent:?}"
+        );
+        ensure!(send(path, &operator, &key, &body)?.body == sent.body);
+        let other = send(path, &operator, &key, &json!({"records": []}))?;
+        ensure!([400, 409].contains(&other.status), "{path}: {other:?}");
+    }
+    let nameless = json!({"records": [{"robot_id": "r1", "timestamp": "2026-01-31T12:00:00Z"}]});
+    let refused = send("/ingest/batch", &operator, "nameless", &nameless)?;
+    let fault = &refused.json()["records"][0]["faults"][0]["pointer"];
+    ensure!(
+        refused.status == 400 && fault == "/event_time",
+        "{refused:?}"
+    );
+    let of_other = send("/ingest/maintenance", &limited, "other", &work("r2", "m3"))?;
+    ensure!(of_other.status == 403, "{of_other:?}");
+    let registry = with(
+        record("r1", "e"),
+        &[("serial_number", "S-1"), ("status", "operational")],
+    );
+    let of_registry = send("/ingest/robot", &limited, "registry", &registry)?;
+    ensure!(of_registry.status == 403, "{of_registry:?}");
+    let taken = send("/ingest/robot", &operator, "registry", &registry)?;
+    ensure!(taken.status == 202, "{taken:?}");
+
+    super::alerts::until(&served, &operator, "/ingest/stats", |stats| {
+        stats["procedures"] == 3 && stats["robots"] == 2
+    })?;
+    let stats = served.get("/ingest/stats", Some(&limited))?.json();
+    ensure!(
+        stats["procedures"] == 1 && stats["latest"].is_string(),
+        "{stats}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
     const EVENTS: usize = 60;
     let data = tempfile::tempdir()?;

@@ -6,7 +6,9 @@ use theatre_actors::ports::Role;
 
 use actix_web::http::Method;
 
-use super::taken::{AFTER, Kind, LIMIT, ON_ERROR, RECORDS, ROBOT_ID, Takes, path, query, takes};
+use super::taken::{
+    AFTER, Kind, LIMIT, ON_ERROR, RECORDS, ROBOT_ID, SUCCESS, Takes, path, query, takes,
+};
 use super::{Gives, RouteSpec, asked, get, schema};
 use crate::handlers;
 use crate::handlers::fleet::{RobotThen, Stats};
@@ -83,7 +85,7 @@ fn lists() -> Vec<RouteSpec> {
             "/api/outcomes",
             viewer,
             "As `/api/v1/outcomes`.",
-            vec![AFTER, LIMIT],
+            vec![SUCCESS, AFTER, LIMIT],
             Gives::Rows(OutputKind::Outcome),
             || asked().to(handlers::outputs::outcomes),
         ),
