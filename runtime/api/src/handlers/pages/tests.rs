@@ -160,7 +160,7 @@ fn pages_fit_together_while_items_are_revised_and_others_come() {
 fn outcomes_are_found_by_what_the_hospital_said_of_them() {
     let site = Site::new();
     let said = |id: &str, revision: i32, said: Option<SuccessStatus>| {
-        let mut output = ended(id, revision, 1);
+        let output = ended(id, revision, 1);
         let mut outcome = Outcome::decode(&output.payload).unwrap();
         outcome.result = said.map(|success_status| ClinicalResult {
             success_status,
@@ -172,8 +172,7 @@ fn outcomes_are_found_by_what_the_hospital_said_of_them() {
             recovery_score: None,
             follow_up_required: None,
         });
-        output = outcome::output("r", output.id, &outcome);
-        output
+        outcome::output("r", output.id, &outcome)
     };
     let (successful, failed) = (Some(SuccessStatus::Successful), Some(SuccessStatus::Failed));
     let first = vec![
