@@ -677,8 +677,44 @@ fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> 
     let nested = "[".repeat(100_000);
     let many = format!("[{}]", vec!["{}"; 200_000].join(","));
     let long = "x".repeat(2 << 20);
-    let long = json!({"robot_id": "r", "event_time": 0, "event_id": "e", "event_type": "fault", "detail": long}).to_string();
+    let event = |name: &str, value: Value| {
+        let mut event =
+            json!({"robot_id": "r", "event_time": 0, "event_id": "e", "event_type": "fault"});
+        event[name] = value;
+        event.to_string()
+    };
+    let long = event("detail", json!(long));
+    let unnamed = event("robot_id", json!("y".repeat(513)));
+    let actor = event("robot_id", json!("@surgeon/s"));
+    let ancient = event("event_time", json!("-000001-01-01T00:00:00Z"));
+    let half = event("detail", json!("?")).replace('?', "\\ud83e");
+    let beyond = event("event_time", json!("?")).replace("\"?\"", "1e999");
+    let twice = event("detail", json!("a")).replace('}', ",\"detail\":\"b\"}");
+    let key = "k".repeat(201);
     for (what, headers, body, status) in [
+        (
+            "an id that is too long",
+            vec![json],
+            unnamed.as_bytes(),
+            400,
+        ),
+        ("an id of another actor", vec![json], actor.as_bytes(), 400),
+        ("a year before all", vec![json], ancient.as_bytes(), 400),
+        ("half of a character", vec![json], half.as_bytes(), 400),
+        ("a number beyond all", vec![json], beyond.as_bytes(), 400),
+        ("a key twice", vec![json], twice.as_bytes(), 400),
+        (
+            "packed twice",
+            vec![json, ("content-encoding", "gzip, gzip")],
+            gzip.as_slice(),
+            415,
+        ),
+        (
+            "a key that is too long",
+            vec![json, ("idempotency-key", key.as_str())],
+            b"[]".as_slice(),
+            400,
+        ),
         (
             "a bomb of gzip",
             vec![json, ("content-encoding", "gzip")],
@@ -737,9 +773,28 @@ fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> 
         "/api/v1/robots?nothing=1",
         "/api/v1/robots/x/signals?signal=%27%3B--",
         "//api/v1/robots",
+        "/api/v1/robots?after=%00",
+        "/api/v1/procedures/..%2f..%2frobots",
+        "/api/v1/outcomes?from=99999999999999999999",
+        "/api/v1/outcomes?success_status=%27%20or%201%3D1",
+        "/api/v1/alerts/%2e%2e%2ftokens",
+        "/api/v1/reports/..%2fsecrets/csv",
+        "/ingest/batch",
+        "/ingest/..%2fetc%2fpasswd",
     ] {
         let answer = served.get(path, Some(&secret))?;
         ensure!((400..500).contains(&answer.status), "{path}: {answer:?}");
+    }
+    for batch in [
+        format!("{{\"records\":{nested}"),
+        format!("{{\"type\":{nested}"),
+        format!("{{{}}}", vec!["\"type\":\"robot\""; 1000].join(",")),
+        "{\"records\":[],\"type\":\"../robot_events\"}".to_owned(),
+        "{\"records\":".to_owned(),
+    ] {
+        let (path, body) = ("/ingest/batch", batch.as_bytes());
+        let answer = http::request(&served.address, "POST", path, Some(&secret), &[json], body)?;
+        ensure!(answer.status == 400, "{batch:.80}: {answer:?}");
     }
     let huge = format!(
         "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
