@@ -83,7 +83,7 @@ impl DatasetKind {
     /// What this id begins with, where that names something else than a robot: no record of one
     /// that is called so is taken.
     pub fn reserved_prefix(self, id: &[u8]) -> Option<&'static str> {
-        if self.entity().is_some() {
+        if id.first() != Some(&b'@') || self.entity().is_some() {
             return None;
         }
         let of_partitions = (!self.reaches_partitions()).then_some(PARTITION_PREFIX);

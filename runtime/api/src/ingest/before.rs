@@ -6,7 +6,6 @@ use std::ops::Range;
 use actix_web::web::{self, Payload, Query};
 use actix_web::{HttpRequest, Route};
 use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::objects::{after_space, value_length};
@@ -24,10 +23,12 @@ const TYPES: [(&str, &str); 5] = [
 ];
 
 /// What a batch holds.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, JsonSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the records are read one at a time, as this says")]
 pub(crate) struct Batch {
     /// What they are: `telemetry` unless it is given, `procedure`, `outcome`, `maintenance`, `robot`.
+    #[schemars(extend("enum" = ["telemetry", "procedure", "outcome", "maintenance", "robot"]))]
     r#type: Option<String>,
     /// The records.
     records: Vec<Value>,
