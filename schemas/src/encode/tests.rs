@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
@@ -134,6 +136,8 @@ fn decimals_keep_their_digits() {
     assert!(taken("\"123456789012345678.25\"") && taken("1234567890123.25"));
 }
 
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::builtin);
+
 /// Whole numbers of which some are near a bound.
 fn near(bounds: [i64; 2]) -> impl Strategy<Value = i64> {
     let [low, high] = bounds.map(|bound| bound - 3..bound + 3);
@@ -149,7 +153,7 @@ proptest! {
         cost in "-?[0-9]{1,30}(\\.[0-9]{0,3})?",
         is_number in any::<bool>(),
     ) {
-        let registry = Registry::builtin();
+        let registry = &*REGISTRY;
         let (index, dataset) = registry.datasets().find("maintenance_logs").unwrap();
         let writer = registry.newest_writer(index).unwrap();
         let number = serde_json::from_str(&cost).ok().filter(|_| is_number);
