@@ -43,7 +43,7 @@ function here() {
   return { view: fleet, section: "fleet", query: new URLSearchParams() };
 }
 
-/// Whether the address before was of the same view: closer, earlier or of another signal.
+/// Whether the address before was of the same robot: closer, earlier or of another signal.
 let stays = false;
 let path = location.hash.split("?")[0];
 
@@ -188,7 +188,7 @@ history.scrollRestoration = "manual";
 addEventListener("hashchange", async () => {
   const before = path;
   path = location.hash.split("?")[0];
-  stays = path === before && !isComingBack;
+  stays = path === before && path.startsWith("#/robots/") && !isComingBack;
   if (stays) {
     // The button that was used stays at hand; a choice that has the focus would hold up what comes.
     if (isBusy()) main.focus({ preventScroll: true });
