@@ -221,17 +221,7 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
     };
     let parsed = encoder.parse(form, &body[place], bounds)?;
     drop(body);
-    if let Some(robot) = parsed
-        .records
-        .iter()
-        .map(NewRecord::robot)
-        .find(|robot| !caller.may(robot))
-    {
-        let detail = format!(
-            "the token is limited to other robots than '{robot}', or to facilities in which it does not stand"
-        );
-        return Err(Problem::new("forbidden", detail));
-    }
+    check_robots(&parsed, &caller)?;
     if on_error == OnError::Reject && parsed.rejected_total > 0 {
         return Err(rejected(&parsed));
     }
@@ -286,6 +276,18 @@ fn check(kind: DatasetKind, caller: &Caller) -> Answer<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses records of robots that a caller is not limited to.
+fn check_robots(parsed: &Parsed, caller: &Caller) -> Answer<()> {
+    let mut robots = parsed.records.iter().map(NewRecord::robot);
+    let Some(robot) = robots.find(|robot| !caller.may(robot)) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "the token is limited to other robots than '{robot}', or to facilities in which it does not stand"
+    );
+    Err(Problem::new("forbidden", detail))
 }
 
 /// The robot, or other thing, that a record is about.
