@@ -99,8 +99,8 @@ pub struct Workspace {
 }
 
 impl JsonEncoder {
-    /// The same without a tree of values; `None` where a field with a role is nested, an id is no text
-    /// or the time may be null.
+    /// The same without a tree of values; `None` where a field with a role is nested, an id is no
+    /// text or the time may be null.
     pub fn direct(&self, roles: RoleFields<'_>) -> Option<DirectEncoder> {
         let is_text = |field: &AvroField| match &field.avro_type {
             AvroType::String => true,

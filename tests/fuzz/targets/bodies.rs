@@ -1,7 +1,7 @@
 //! Any bytes as the body of a request that appends records. The first byte picks the form, the
 //! second the dataset. Every record of a body is accepted or rejected; what is accepted is as long
-//! as it may be, stands in a frame, and is decoded as the pipeline does; of what a caller has framed
-//! only the key is looked at before.
+//! as it may be, stands in a frame, and is decoded as the pipeline does; of what a caller has
+//! framed only the key is looked at before.
 
 #![no_main]
 

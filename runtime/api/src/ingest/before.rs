@@ -1,5 +1,5 @@
-//! Paths by which the platform before this one took records. They stand for datasets: records have the
-//! fields of these, and are answered for alike.
+//! Paths by which the platform before this one took records. They stand for datasets: records have
+//! the fields of these, and are answered for alike.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ const TYPES: [(&str, &str); 5] = [
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the records are read one at a time, as this says")]
 pub(crate) struct Batch {
-    /// What they are: `telemetry` unless it is given, `procedure`, `outcome`, `maintenance`, `robot`.
+    /// What they are; telemetry unless it is given.
     #[schemars(extend("enum" = ["telemetry", "procedure", "outcome", "maintenance", "robot"]))]
     r#type: Option<String>,
     /// The records.

@@ -1,5 +1,5 @@
-//! Whether a record that fits its schema can be given to a robot: of any other the pipeline would make
-//! a dead letter, which its sender does not see.
+//! Whether a record that fits its schema can be given to a robot: of any other the pipeline would
+//! make a dead letter, which its sender does not see.
 
 use serde_json::Value;
 use theatre_schemas::decode::ID_BYTES_MAX;
