@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use crate::avro_type::{self, AvroField, AvroType};
 use crate::dataset::SchemaError;
 
-pub use direct::{DirectEncoder, Encoded, Workspace};
+pub use direct::{DirectEncoder, Encoded, RoleFields, Workspace};
 
 /// Most faults that are named of one record.
 const FAULTS_MAX: usize = 8;
@@ -275,10 +275,15 @@ fn nested(record: &Value) -> Result<Cow<'_, Value>, (String, &'static str)> {
     for (key, value) in object {
         let no_path = "a path of names, such as joints[2].current";
         let place = place(&mut root, key, &mut elements_left);
-        *place.ok_or_else(|| match elements_left {
+        let place = place.ok_or_else(|| match elements_left {
             0 => (key.clone(), "fewer elements: the paths make too many"),
             _ => (key.clone(), no_path),
-        })? = value.clone();
+        })?;
+        if !place.is_null() {
+            // Either could be meant, and one of them would be lost.
+            return Err((key.clone(), "a value that no other key gives a part of"));
+        }
+        *place = value.clone();
     }
     Ok(Cow::Owned(root))
 }

@@ -188,6 +188,14 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/analytics/robot-utilization", "viewer"),
     ("GET", "/api/analytics/outcomes-summary", "viewer"),
     ("GET", "/api/analytics/procedures-by-category", "viewer"),
+    ("POST", "/ingest/telemetry", "operator"),
+    ("POST", "/ingest/procedure", "operator"),
+    ("POST", "/ingest/outcome", "operator"),
+    ("POST", "/ingest/maintenance", "operator"),
+    ("POST", "/ingest/robot", "operator"),
+    ("POST", "/ingest/batch", "operator"),
+    ("GET", "/ingest/stats", "viewer"),
+    ("GET", "/ingest/health", ""),
     ("GET", "/health", ""),
     ("GET", "/api/health", ""),
     ("GET", "/livez", ""),
@@ -454,6 +462,104 @@ fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
 
 /// A listener that comes back again and again gets every alert and outcome once.
 #[test]
+fn records_come_in_by_the_paths_of_the_platform_before() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
+    let operator = token(data.path(), &["--role", "operator"])?;
+    let limited = token(data.path(), &["--role", "operator", "--robots", "r1"])?;
+    let send = |path: &str, secret: &str, key: &str, body: &Value| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        let body = body.to_string();
+        http::request(
+            &served.address,
+            "POST",
+            path,
+            Some(secret),
+            &headers,
+            body.as_bytes(),
+        )
+    };
+    let record = |robot: &str, id: &str| json!({"robot_id": robot, "event_time": "2026-01-31T12:00:00Z", "event_id": id});
+    let with = |mut record: Value, more: &[(&str, &str)]| {
+        for (name, value) in more {
+            record[*name] = json!(value);
+        }
+        record
+    };
+    let work = |robot: &str, id: &str| {
+        let of_work = [
+            ("maintenance_id", id),
+            ("maintenance_type", "routine"),
+            ("status", "planned"),
+        ];
+        with(record(robot, id), &of_work)
+    };
+    let step = |robot: &str, id: &str| {
+        let of_step = [("procedure_id", id), ("step", "started")];
+        with(record(robot, id), &of_step)
+    };
+    let (of_work, of_steps) = (
+        "surgical.maintenance.logs.v1",
+        "surgical.procedure.events.v1",
+    );
+    for (path, topic, body) in [
+        ("/ingest/maintenance", of_work, work("r1", "m1")),
+        ("/ingest/procedure", of_steps, step("r1", "p1")),
+        (
+            "/ingest/batch",
+            of_work,
+            json!({"type": "maintenance", "records": [work("r2", "m2")]}),
+        ),
+        (
+            "/ingest/batch",
+            of_steps,
+            json!({"records": [step("r2", "p2"), step("r2", "p3")], "type": "procedure"}),
+        ),
+    ] {
+        let key = body.to_string().len().to_string();
+        let sent = send(path, &operator, &key, &body)?;
+        ensure!(sent.status == 202, "{path}: {sent:?}");
+        ensure!(
+            sent.json()["positions"][0]["topic"] == topic,
+            "{path}: {sent:?}"
+        );
+        ensure!(send(path, &operator, &key, &body)?.body == sent.body);
+        let other = send(path, &operator, &key, &json!({"records": []}))?;
+        ensure!([400, 409].contains(&other.status), "{path}: {other:?}");
+    }
+    let nameless = json!({"records": [{"robot_id": "r1", "timestamp": "2026-01-31T12:00:00Z"}]});
+    let refused = send("/ingest/batch", &operator, "nameless", &nameless)?;
+    let fault = &refused.json()["records"][0]["faults"][0]["pointer"];
+    ensure!(
+        refused.status == 400 && fault == "/event_time",
+        "{refused:?}"
+    );
+    let of_other = send("/ingest/maintenance", &limited, "other", &work("r2", "m3"))?;
+    ensure!(of_other.status == 403, "{of_other:?}");
+    let registry = with(
+        record("r1", "e"),
+        &[("serial_number", "S-1"), ("status", "operational")],
+    );
+    let of_registry = send("/ingest/robot", &limited, "registry", &registry)?;
+    ensure!(of_registry.status == 403, "{of_registry:?}");
+    let taken = send("/ingest/robot", &operator, "registry", &registry)?;
+    ensure!(taken.status == 202, "{taken:?}");
+
+    super::alerts::until(&served, &operator, "/ingest/stats", |stats| {
+        stats["procedures"] == 3 && stats["robots"] == 2
+    })?;
+    let stats = served.get("/ingest/stats", Some(&limited))?.json();
+    ensure!(
+        stats["procedures"] == 1 && stats["latest"].is_string(),
+        "{stats}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
     const EVENTS: usize = 60;
     let data = tempfile::tempdir()?;
@@ -571,8 +677,44 @@ fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> 
     let nested = "[".repeat(100_000);
     let many = format!("[{}]", vec!["{}"; 200_000].join(","));
     let long = "x".repeat(2 << 20);
-    let long = json!({"robot_id": "r", "event_time": 0, "event_id": "e", "event_type": "fault", "detail": long}).to_string();
+    let event = |name: &str, value: Value| {
+        let mut event =
+            json!({"robot_id": "r", "event_time": 0, "event_id": "e", "event_type": "fault"});
+        event[name] = value;
+        event.to_string()
+    };
+    let long = event("detail", json!(long));
+    let unnamed = event("robot_id", json!("y".repeat(513)));
+    let actor = event("robot_id", json!("@surgeon/s"));
+    let ancient = event("event_time", json!("-000001-01-01T00:00:00Z"));
+    let half = event("detail", json!("?")).replace('?', "\\ud83e");
+    let beyond = event("event_time", json!("?")).replace("\"?\"", "1e999");
+    let twice = event("detail", json!("a")).replace('}', ",\"detail\":\"b\"}");
+    let key = "k".repeat(201);
     for (what, headers, body, status) in [
+        (
+            "an id that is too long",
+            vec![json],
+            unnamed.as_bytes(),
+            400,
+        ),
+        ("an id of another actor", vec![json], actor.as_bytes(), 400),
+        ("a year before all", vec![json], ancient.as_bytes(), 400),
+        ("half of a character", vec![json], half.as_bytes(), 400),
+        ("a number beyond all", vec![json], beyond.as_bytes(), 400),
+        ("a key twice", vec![json], twice.as_bytes(), 400),
+        (
+            "packed twice",
+            vec![json, ("content-encoding", "gzip, gzip")],
+            gzip.as_slice(),
+            415,
+        ),
+        (
+            "a key that is too long",
+            vec![json, ("idempotency-key", key.as_str())],
+            b"[]".as_slice(),
+            400,
+        ),
         (
             "a bomb of gzip",
             vec![json, ("content-encoding", "gzip")],
@@ -631,9 +773,28 @@ fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> 
         "/api/v1/robots?nothing=1",
         "/api/v1/robots/x/signals?signal=%27%3B--",
         "//api/v1/robots",
+        "/api/v1/robots?after=%00",
+        "/api/v1/procedures/..%2f..%2frobots",
+        "/api/v1/outcomes?from=99999999999999999999",
+        "/api/v1/outcomes?success_status=%27%20or%201%3D1",
+        "/api/v1/alerts/%2e%2e%2ftokens",
+        "/api/v1/reports/..%2fsecrets/csv",
+        "/ingest/batch",
+        "/ingest/..%2fetc%2fpasswd",
     ] {
         let answer = served.get(path, Some(&secret))?;
         ensure!((400..500).contains(&answer.status), "{path}: {answer:?}");
+    }
+    for batch in [
+        format!("{{\"records\":{nested}"),
+        format!("{{\"type\":{nested}"),
+        format!("{{{}}}", vec!["\"type\":\"robot\""; 1000].join(",")),
+        "{\"records\":[],\"type\":\"../robot_events\"}".to_owned(),
+        "{\"records\":".to_owned(),
+    ] {
+        let (path, body) = ("/ingest/batch", batch.as_bytes());
+        let answer = http::request(&served.address, "POST", path, Some(&secret), &[json], body)?;
+        ensure!(answer.status == 400, "{batch:.80}: {answer:?}");
     }
     let huge = format!(
         "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",

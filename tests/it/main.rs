@@ -41,6 +41,7 @@ mod servers_actions;
 mod servers_chaos;
 mod servers_parity;
 mod servers_sharing;
+mod servers_telemetry;
 mod simulated_world;
 mod simulation;
 mod simulator;

@@ -654,6 +654,43 @@ fn a_stretch_that_is_dragged_over_is_shown_closer_and_can_be_passed_on() -> Resu
         .to_owned();
     browser.open(&shown.url(&passed))?;
     browser.until(&format!("return {rows} === {closer}"))?;
+
+    // Who does not drag has buttons, which keep the focus.
+    let stretch = "const query = new URLSearchParams(location.hash.split('?')[1]);
+        const [from, until] = ['from', 'until'].map((name) => Date.parse(query.get(name)));
+        const is = (one, other) => Math.abs(one - other) < 3;";
+    for (button, wanted) in [
+        (
+            "earlier",
+            "is(from, was[0] - half) && is(until, was[1] - half)",
+        ),
+        (
+            "closer",
+            "is(from, was[0] + half / 2) && is(until, was[1] - half / 2)",
+        ),
+        (
+            "wider",
+            "is(from, was[0] - half) && is(until, was[1] + half)",
+        ),
+    ] {
+        browser.script(&format!("{stretch} window.was = [from, until]"))?;
+        browser.click(&format!("[data-move={button}]"))?;
+        browser
+            .until(&format!(
+                "{stretch} const half = (was[1] - was[0]) / 2;
+                return {wanted} && document.activeElement.dataset.move === '{button}'"
+            ))
+            .with_context(|| button.to_owned())?;
+    }
+    // At the end it is live again.
+    let mut later = 0;
+    while browser.script("return location.hash.includes('from=')")? == true {
+        browser.script("window.was = location.hash")?;
+        browser.click("[data-move=later]")?;
+        browser.until("return location.hash !== was")?;
+        later += 1;
+        ensure!(later < 9, "it is not live again");
+    }
     silent(&browser)
 }
 

@@ -43,6 +43,10 @@ function here() {
   return { view: fleet, section: "fleet", query: new URLSearchParams() };
 }
 
+/// Whether the address before was of the same robot: closer, earlier or of another signal.
+let stays = false;
+let path = location.hash.split("?")[0];
+
 let shown = 0;
 let asking = false;
 let again = false;
@@ -59,7 +63,7 @@ async function show(moved) {
     const content = isDrawn ? null : await place.view.show(place.id, place.query);
     if (content && address === location.hash && (moved || !isBusy())) {
       const put = () => main.replaceChildren(...content.filter(Boolean));
-      if (moved) put();
+      if (moved && !stays) put();
       else keepingPlace(put);
       document.title = `${place.id || place.view.title} – Theatre`;
     }
@@ -182,6 +186,15 @@ if ("navigation" in window) {
 history.scrollRestoration = "manual";
 
 addEventListener("hashchange", async () => {
+  const before = path;
+  path = location.hash.split("?")[0];
+  stays = path === before && path.startsWith("#/robots/") && !isComingBack;
+  if (stays) {
+    // The button that was used stays at hand; a choice that has the focus would hold up what comes.
+    if (isBusy()) main.focus({ preventScroll: true });
+    await show(true);
+    return;
+  }
   const top = isComingBack ? scrolled.get(location.hash) || 0 : 0;
   // The heading stays in sight: to scroll to what has the focus would put it below the header.
   main.focus({ preventScroll: true });

@@ -40,7 +40,7 @@ export const robot = {
         `${number(found.records_applied)} records, ${number(found.records_missing)} missing; latest record `, found.heard_at ? ago(found.heard_at) : "never", "."),
       found.conditions.length > 0 ? openConditions(found.conditions, me, false) : null,
       el("h2", {}, "Signal"),
-      el("div", { class: "tools" }, choice, ranges(found, query, go)),
+      el("div", { class: "tools" }, choice, ranges(query, go), found.clock ? moves(found, query, go) : null),
       await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, work.items, judging, go),
       el("h2", {}, "What moved"),
       transitions(moved.items.slice(0, 20), false),
@@ -58,7 +58,7 @@ export const robot = {
 
 const RANGES = [["5 min", 300], ["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800]];
 
-function ranges(found, query, go) {
+function ranges(query, go) {
   const chosen = query.get("from") ? null : Number(query.get("span") || 900);
   const buttons = RANGES.map(([name, seconds]) => el("button", {
     type: "button", "aria-pressed": chosen === seconds ? "true" : "false",
@@ -67,11 +67,36 @@ function ranges(found, query, go) {
   return el("span", { role: "group", "aria-label": "Stretch of time" }, buttons);
 }
 
+/// The stretch of time that is shown, in milliseconds.
+function stretch(found, query) {
+  const until = Date.parse(query.get("until") || found.clock) + (query.get("until") ? 0 : 1);
+  const from = query.get("from") ? Date.parse(query.get("from")) : until - Number(query.get("span") || 900) * 1000;
+  return [from, until];
+}
+
+/// How far each button moves, in stretches, and how much longer the stretch is then.
+const MOVES = [["Earlier", -0.5, 1], ["Later", 0.5, 1], ["Closer", 0, 0.5], ["Wider", 0, 2]];
+const SHORTEST_MS = 2000;
+const LONGEST_MS = 366 * 86400000;
+
+/// What dragging does, and more, by click and key.
+function moves(found, query, go) {
+  const [from, until] = stretch(found, query);
+  const now = Date.parse(found.clock) + 1;
+  const to = (by, longer) => {
+    const length = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, (until - from) * longer));
+    const end = (from + until) / 2 + by * (until - from) + length / 2;
+    // At the end it is live again.
+    if (end >= now) go({ span: Math.round(length / 1000), from: null, until: null });
+    else go({ from: new Date(end - length).toISOString(), until: new Date(end).toISOString() });
+  };
+  const buttons = MOVES.map(([name, by, longer]) => el("button", { type: "button", "data-move": name.toLowerCase(), onclick: () => to(by, longer) }, name));
+  return el("span", { role: "group", "aria-label": "Through time" }, buttons);
+}
+
 async function signalPlot(id, found, signal, dataset, query, moved, cases, work, rules, go) {
   if (!signal || !found.clock) return el("p", { class: "empty" }, "There is no telemetry of this robot yet.");
-  const end = query.get("until") || new Date(new Date(found.clock).getTime() + 1).toISOString();
-  const span = Number(query.get("span") || 900);
-  const begin = query.get("from") || new Date(new Date(end).getTime() - span * 1000).toISOString();
+  const [begin, end] = stretch(found, query).map((moment) => new Date(moment).toISOString());
   const series = await get(`robots/${encodeURIComponent(id)}/signals`, { signal, dataset, from: begin, until: end });
   const limits = rules.filter((rule) => (!rule.dataset || rule.dataset === series.dataset) && rule.kind.threshold && rule.kind.threshold.signal === signal)
     .flatMap((rule) => [rule.kind.threshold.raise_above, rule.kind.threshold.raise_below, ...(rule.kind.threshold.escalate || []).map((step) => step.at)])

@@ -148,6 +148,10 @@ pub(crate) fn broken(error: &PayloadError) -> Problem {
     }
 }
 
+/// A body that asks for a longer window than two to the power of this is refused: the window is in
+/// memory. RFC 9659 asks for half of it.
+const WINDOW_LOG: u32 = 24;
+
 /// Reads a body as it comes, `max` bytes at most.
 pub(crate) async fn read(mut payload: Payload, max: usize) -> Answer<Vec<u8>> {
     let mut body = BytesMut::new();
@@ -170,8 +174,12 @@ pub(crate) fn unpack(body: Vec<u8>, encoding: Encoding, max: usize) -> Answer<Ve
         Encoding::Gzip => flate2::read::MultiGzDecoder::new(body.as_slice())
             .take(limit)
             .read_to_end(&mut plain),
-        Encoding::Zstd => zstd::stream::read::Decoder::new(body.as_slice())
-            .and_then(|decoder| decoder.take(limit).read_to_end(&mut plain)),
+        Encoding::Zstd => {
+            zstd::stream::read::Decoder::new(body.as_slice()).and_then(|mut decoder| {
+                decoder.window_log_max(WINDOW_LOG)?;
+                decoder.take(limit).read_to_end(&mut plain)
+            })
+        }
     };
     read.map_err(|error| Problem::bad(format!("the body cannot be unpacked: {error}")))?;
     if plain.len() > max {
@@ -218,6 +226,12 @@ mod tests {
         gzip.write_all(&vec![b'0'; 1 << 24]).unwrap();
         let gzip = gzip.finish().unwrap();
         let zstd = zstd::bulk::compress(&vec![b'0'; 1 << 24], 3).unwrap();
+        let mut wide = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        wide.long_distance_matching(true).unwrap();
+        wide.window_log(27).unwrap();
+        wide.write_all(b"0").unwrap();
+        let wide = wide.finish().unwrap();
+        assert_eq!(unpack(wide, Encoding::Zstd, 100).unwrap_err().status, 400);
         for (body, encoding) in [(gzip, Encoding::Gzip), (zstd, Encoding::Zstd)] {
             assert!(body.len() < 1 << 16);
             let refused = unpack(body.clone(), encoding, 1 << 20).unwrap_err();

@@ -1,11 +1,13 @@
 //! Records come in: checked against their dataset's schema, encoded as a robot would, and appended to
 //! the topic that the pipeline reads.
 
+pub(crate) mod before;
 mod container;
 mod json;
 mod objects;
 mod once;
 mod records;
+mod roles;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -88,7 +90,8 @@ pub(crate) struct IngestQuery {
 
 /// A request for appending records.
 struct Request {
-    dataset: String,
+    /// `None`: the body says it.
+    dataset: Option<String>,
     form: Form,
     encoding: Encoding,
     on_error: OnError,
@@ -106,14 +109,40 @@ pub(crate) async fn records(
     state: Shared,
     payload: Payload,
 ) -> Answer<HttpResponse> {
+    take(
+        Some(dataset.into_inner()),
+        query,
+        http,
+        caller,
+        state,
+        payload,
+    )
+    .await
+}
+
+/// Appends the records of a body; without a dataset the body says it, see [`before`].
+async fn take(
+    dataset: Option<String>,
+    query: Query<IngestQuery>,
+    http: HttpRequest,
+    caller: Known,
+    state: Shared,
+    payload: Payload,
+) -> Answer<HttpResponse> {
     let (form, encoding) = (Form::of(http.headers())?, Encoding::of(http.headers())?);
+    if dataset.is_none() && form != Form::Json {
+        return Err(Problem::new(
+            "unsupported",
+            "Content-Type: the object with `type` and `records` is application/json",
+        ));
+    }
     let key = key(http.headers(), &caller)?;
     // The permit is held until the records are appended, also when the caller has gone: memory is bounded
     // by it.
     let permit = state.ingests.take(&caller.id).map_err(busy)?;
     let body = body::read(payload, state.settings.body_bytes).await?;
     let request = Request {
-        dataset: dataset.into_inner(),
+        dataset,
         form,
         encoding,
         on_error: query.on_error,
@@ -170,6 +199,11 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         caller,
         body,
     } = request;
+    let body = body::unpack(body, encoding, state.settings.body_bytes)?;
+    let (dataset, place) = match dataset {
+        Some(dataset) => (dataset, 0..body.len()),
+        None => before::opened(&body)?,
+    };
     let topic = parts
         .topics
         .get(&dataset)
@@ -179,26 +213,15 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         check(kept.kind, &caller)?;
     }
     let encoder = state.encoders.of(&dataset)?;
-    let body = body::unpack(body, encoding, state.settings.body_bytes)?;
     let fingerprint = key.as_ref().map(|_| once::fingerprint(&dataset, &body));
     let bounds = Bounds {
         record_bytes: parts.record_bytes,
         body_bytes: state.settings.body_bytes,
         rejected: (on_error == OnError::Reject).then_some(REJECTED_MAX),
     };
-    let parsed = encoder.parse(form, &body, bounds)?;
+    let parsed = encoder.parse(form, &body[place], bounds)?;
     drop(body);
-    if let Some(robot) = parsed
-        .records
-        .iter()
-        .map(NewRecord::robot)
-        .find(|robot| !caller.may(robot))
-    {
-        let detail = format!(
-            "the token is limited to other robots than '{robot}', or to facilities in which it does not stand"
-        );
-        return Err(Problem::new("forbidden", detail));
-    }
+    check_robots(&parsed, &caller)?;
     if on_error == OnError::Reject && parsed.rejected_total > 0 {
         return Err(rejected(&parsed));
     }
@@ -253,6 +276,18 @@ fn check(kind: DatasetKind, caller: &Caller) -> Answer<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses records of robots that a caller is not limited to.
+fn check_robots(parsed: &Parsed, caller: &Caller) -> Answer<()> {
+    let mut robots = parsed.records.iter().map(NewRecord::robot);
+    let Some(robot) = robots.find(|robot| !caller.may(robot)) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "the token is limited to other robots than '{robot}', or to facilities in which it does not stand"
+    );
+    Err(Problem::new("forbidden", detail))
 }
 
 /// The robot, or other thing, that a record is about.

@@ -36,6 +36,7 @@ mod server;
 mod snapshot;
 mod sockets;
 mod standing;
+mod tags;
 mod tls;
 mod tokens;
 

@@ -168,6 +168,11 @@ fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
     }
     let mut responses = Map::new();
     responses.insert(route.status.to_string(), good);
+    if route.method == Method::GET && !matches!(route.gives, Gives::Events | Gives::File(_)) {
+        let held =
+            "The caller has it: `If-None-Match` has the `ETag` of an answer that holds the same.";
+        responses.insert("304".to_owned(), json!({"description": held}));
+    }
     let mut statuses: Vec<(u16, &str)> = Vec::new();
     for (_, status, title) in CODES {
         // What has an operation is asked by its method.

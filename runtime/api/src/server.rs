@@ -23,7 +23,7 @@ use crate::quota::Quota;
 use crate::reports::Answers;
 use crate::snapshot::Snapshot;
 use crate::tls::Certificates;
-use crate::{Parts, Settings, observed, routes, sockets};
+use crate::{Parts, Settings, observed, routes, sockets, tags};
 
 /// How often committed outputs are looked for for those who listen.
 const FEED_EVERY: Duration = Duration::from_millis(200);
@@ -254,6 +254,7 @@ fn app(
                 .error_handler(bad_json),
         )
         .app_data(web::PathConfig::default().error_handler(bad_path))
+        .wrap(from_fn(tags::tag))
         .wrap(from_fn(access::check))
         .wrap(headers)
         // The outermost: what is refused is counted, too.

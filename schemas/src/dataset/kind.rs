@@ -80,6 +80,19 @@ impl DatasetKind {
         matches!(self, Self::AlertActions | Self::RuleChanges)
     }
 
+    /// What this id begins with, where that names something else than a robot: no record of one
+    /// that is called so is taken.
+    pub fn reserved_prefix(self, id: &[u8]) -> Option<&'static str> {
+        if id.first() != Some(&b'@') || self.entity().is_some() {
+            return None;
+        }
+        let of_partitions = (!self.reaches_partitions()).then_some(PARTITION_PREFIX);
+        let prefixes = EntityKind::ALL.map(EntityKind::prefix).into_iter();
+        prefixes
+            .chain(of_partitions)
+            .find(|prefix| id.starts_with(prefix.as_bytes()))
+    }
+
     /// Its name in schemas and in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use super::decimal;
 use super::plan::{Op, Skip};
 use super::{DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::{Batch, as_float64};
-use crate::dataset::{Dataset, DatasetIndex, EntityKind, PARTITION_PREFIX};
+use crate::dataset::{Dataset, DatasetIndex};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 use crate::signal_rows::SignalRows;
@@ -128,14 +128,7 @@ impl BatchBuilder {
     /// Refuses a robot that is called as the actors of facilities, surgeons and models are.
     #[cold]
     fn check_reserved(&self, id: &[u8]) -> Result<(), DecodeError> {
-        if self.dataset.kind.entity().is_some() {
-            return Ok(());
-        }
-        let of_partitions = (!self.dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
-        let prefixes = EntityKind::ALL.map(EntityKind::prefix).into_iter();
-        let found = prefixes
-            .chain(of_partitions)
-            .find(|prefix| id.starts_with(prefix.as_bytes()));
+        let found = self.dataset.kind.reserved_prefix(id);
         found.map_or(Ok(()), |prefix| Err(DecodeError::Reserved { prefix }))
     }
 

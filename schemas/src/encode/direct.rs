@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::text::{Number, Text, micros};
 use super::{JsonEncoder, absent, scalar};
 use crate::avro_type::{AvroField, AvroType, Logical};
+use crate::decode::ID_BYTES_MAX;
 
 /// A type, as it is read.
 #[derive(Debug)]
@@ -73,6 +74,19 @@ pub struct DirectEncoder {
     fields: Vec<Field>,
     /// The field that records are keyed by.
     key: usize,
+    /// Another one that is an id, too.
+    id: Option<usize>,
+}
+
+/// The fields of a record that say where it belongs.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleFields<'a> {
+    /// What records are keyed by.
+    pub key: &'a str,
+    /// Their time.
+    pub time: &'a str,
+    /// Another id that they may have.
+    pub id: Option<&'a str>,
 }
 
 /// What encoding a record needs, made once for many.
@@ -85,9 +99,9 @@ pub struct Workspace {
 }
 
 impl JsonEncoder {
-    /// The same without a tree of values, for records that are keyed by this field; `None` where
-    /// they are keyed by one that is nested, or is no text.
-    pub fn direct(&self, key: &str) -> Option<DirectEncoder> {
+    /// The same without a tree of values; `None` where a field with a role is nested, an id is no
+    /// text or the time may be null.
+    pub fn direct(&self, roles: RoleFields<'_>) -> Option<DirectEncoder> {
         let is_text = |field: &AvroField| match &field.avro_type {
             AvroType::String => true,
             AvroType::Union(branches) => {
@@ -96,9 +110,21 @@ impl JsonEncoder {
             }
             _ => false,
         };
-        let is_it = |field: &AvroField| field.name == key && is_text(field);
+        let place = |name: &str| {
+            let is_it = |field: &AvroField| field.name == name && is_text(field);
+            self.fields.iter().position(is_it)
+        };
+        let mut fields_of = self.fields.iter();
+        let time = fields_of.find(|field| field.name == roles.time)?;
+        if matches!(time.avro_type, AvroType::Union(_)) || time.default.is_some() {
+            return None;
+        }
         Some(DirectEncoder {
-            key: self.fields.iter().position(is_it)?,
+            key: place(roles.key)?,
+            id: match roles.id {
+                Some(id) => Some(place(id)?),
+                None => None,
+            },
             fields: fields(&self.fields),
         })
     }
@@ -166,10 +192,22 @@ impl DirectEncoder {
             work,
         };
         reader.work.places.clear();
-        let key = reader.record(&self.fields, Some(self.key), out)?;
+        reader.record(&self.fields, out)?;
+        let written: &[u8] = out;
+        let text = |field: usize| {
+            let place = reader.work.places[field]?;
+            text_of(written, place, &self.fields[field].kind)
+        };
+        let key = text(self.key)?;
+        let id = self.id.and_then(text);
+        // Longer ones are refused, with words.
+        let mut ids = [Some(&key), id.as_ref()].into_iter().flatten();
+        if ids.any(|id| id.len() > ID_BYTES_MAX) {
+            return None;
+        }
         Some(Encoded {
             read: reader.text.read(),
-            key: text_of(out, key, &self.fields[self.key].kind)?,
+            key,
         })
     }
 }
@@ -194,13 +232,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a record; returns where in the output the value of a field stands.
-    fn record(
-        &mut self,
-        fields: &[Field],
-        wanted: Option<usize>,
-        out: &mut Vec<u8>,
-    ) -> Option<(usize, usize)> {
+    /// Reads a record; the places of its values are then the last ones.
+    fn record(&mut self, fields: &[Field], out: &mut Vec<u8>) -> Option<()> {
         if !self.text.takes(b'{') {
             return None;
         }
@@ -231,9 +264,7 @@ impl Reader<'_> {
         } else {
             self.sort(fields, (first, begin), out)?;
         }
-        let place = wanted.map(|wanted| self.work.places[first + wanted]);
-        self.work.places.truncate(first);
-        place.unwrap_or(Some((begin, out.len())))
+        Some(())
     }
 
     /// The field whose name comes next: most likely the one after the last.
@@ -304,7 +335,9 @@ impl Reader<'_> {
                 self.value(kind, out)?;
             }
             Kind::Record(fields) => {
-                self.record(fields, None, out)?;
+                let before = self.work.places.len();
+                self.record(fields, out)?;
+                self.work.places.truncate(before);
             }
             Kind::Array { items, length } => self.array(items, *length, out)?,
             Kind::Rare(avro_type) => self.rare(avro_type, byte, out)?,

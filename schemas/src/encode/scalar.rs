@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::avro_type::{AvroType, Logical};
+use crate::decode::{DATE_RANGE, TIMESTAMP_RANGE};
 
 /// Appends a value and returns true; or appends nothing and returns false, because the value does
 /// not fit or is no scalar.
@@ -83,7 +84,12 @@ fn try_write(avro_type: &AvroType, value: &Value, out: &mut Vec<u8>) -> Option<(
 /// The bytes of a value: a decimal, or what a text in hex says.
 fn blob(logical: Logical, value: &Value) -> Option<Vec<u8>> {
     match logical {
-        Logical::Decimal { scale, .. } => Some(shortest(decimal(value, scale)?)),
+        Logical::Decimal { precision, scale } => {
+            let unscaled = decimal(value, scale)?;
+            let beyond = 10_u128.checked_pow(precision);
+            let fits = beyond.is_none_or(|beyond| unscaled.unsigned_abs() < beyond);
+            fits.then(|| shortest(unscaled))
+        }
         _ => hex(value.as_str()?),
     }
 }
@@ -116,9 +122,15 @@ pub(super) fn expected(avro_type: &AvroType) -> String {
         }
         AvroType::Long(_) => "a whole number of 64 bits".to_owned(),
         AvroType::Float | AvroType::Double => "a number".to_owned(),
-        AvroType::Bytes(Logical::Decimal { scale, .. })
-        | AvroType::Fixed(_, Logical::Decimal { scale, .. }) => {
-            format!("a decimal number with at most {scale} digits after the point")
+        AvroType::Bytes(Logical::Decimal { precision, scale })
+        | AvroType::Fixed(_, Logical::Decimal { precision, scale }) => {
+            let as_text = match *precision as usize > EXACT_DIGITS {
+                true => format!("; as a text where it has more than {EXACT_DIGITS}"),
+                false => String::new(),
+            };
+            format!(
+                "a decimal number with at most {scale} digits after the point, {precision} in all{as_text}"
+            )
         }
         AvroType::Bytes(_) => "bytes as text in hex".to_owned(),
         AvroType::Fixed(size, _) => format!("{size} bytes as text in hex"),
@@ -186,26 +198,32 @@ pub(super) fn micros(text: &str) -> Option<i64> {
     const DAY_S: i64 = 86_400;
     let micros = text.parse::<jiff::Timestamp>().ok()?.as_microsecond();
     let is_last = || (micros.div_euclid(1_000_000) + 1).rem_euclid(DAY_S) == 0;
-    (!text.contains(":60") || is_last()).then_some(micros)
+    let is_time = TIMESTAMP_RANGE.contains(&micros) && (!text.contains(":60") || is_last());
+    is_time.then_some(micros)
 }
 
-/// Whether a number that should count microseconds since 1970 counts seconds, milliseconds or
-/// nanoseconds: as one of these it is of our time, as microseconds in early 1970 or in no year at all.
+/// Whether a number counts no microseconds since 1970 but seconds, milliseconds or nanoseconds: as
+/// one of these it is of our time, as microseconds in early 1970 or in no year that is taken.
 pub(super) fn is_other_unit(micros: i64) -> bool {
     const SECONDS: std::ops::Range<i64> = 1_000_000_000..5_000_000_000;
-    /// The end of the year 9999.
-    const BEYOND: i64 = 253_402_300_800_000_000;
-    SECONDS.contains(&micros) || SECONDS.contains(&(micros / 1000)) || micros >= BEYOND
+    SECONDS.contains(&micros)
+        || SECONDS.contains(&(micros / 1000))
+        || !TIMESTAMP_RANGE.contains(&micros)
 }
 
 fn date(value: &Value) -> Option<i32> {
-    let Some(text) = value.as_str() else {
-        return i32::try_from(whole(value)?).ok();
+    let days = match value.as_str() {
+        Some(text) => {
+            let date: jiff::civil::Date = text.parse().ok()?;
+            date.since(jiff::civil::date(1970, 1, 1)).ok()?.get_days()
+        }
+        None => i32::try_from(whole(value)?).ok()?,
     };
-    let date: jiff::civil::Date = text.parse().ok()?;
-    let days = date.since(jiff::civil::date(1970, 1, 1)).ok()?.get_days();
-    Some(days)
+    DATE_RANGE.contains(&i64::from(days)).then_some(days)
 }
+
+/// Digits that a number in JSON keeps, whichever they are: it is read as a `f64`.
+const EXACT_DIGITS: usize = 15;
 
 /// Most zeros that are added to the digits of a decimal: only 0 has room for more.
 const ZEROS_MAX: usize = 64;
@@ -227,6 +245,9 @@ fn decimal(value: &Value, scale: u32) -> Option<i128> {
     let missing = missing.filter(|missing| *missing <= ZEROS_MAX)?;
     let all = format!("{before}{after}{}", "0".repeat(missing));
     let plain = !before.is_empty() && all.bytes().all(|digit| digit.is_ascii_digit());
+    if value.is_f64() && format!("{before}{after}").trim_start_matches('0').len() > EXACT_DIGITS {
+        return None;
+    }
     let unscaled: i128 = plain.then(|| all.parse().ok()).flatten()?;
     Some(if negative { -unscaled } else { unscaled })
 }

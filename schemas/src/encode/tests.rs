@@ -1,10 +1,15 @@
+use std::sync::LazyLock;
+
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Fault, JsonEncoder};
-use crate::registry::INPUT_SCHEMAS;
+use crate::decode::BatchBuilder;
+use crate::pseudonym::Pseudonyms;
+use crate::registry::{INPUT_SCHEMAS, Registry};
 
 pub(super) const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"id","type":"string"},
@@ -105,8 +110,74 @@ fn decimals_keep_their_digits() {
         whole[8 - bytes.len()..].copy_from_slice(&bytes);
         assert_eq!(i64::from_be_bytes(whole), unscaled, "{given}");
     }
-    for wrong in ["12.345", "1e3", "", "-", ".5", "1.2.3"] {
+    for wrong in [
+        "12.345",
+        "1e3",
+        "",
+        "-",
+        ".5",
+        "1.2.3",
+        "10000000000",
+        "-10000000000.00",
+        "99999999999999999999999999999999999999.99",
+    ] {
         assert!(encoded(&with("cost", json!(wrong))).is_err(), "{wrong}");
+    }
+    let wide = SCHEMA.replace("\"precision\":12", "\"precision\":20");
+    let encoder = JsonEncoder::new(&wide).unwrap();
+    let taken = |cost: &str| {
+        let record: Value = serde_json::from_str(cost).unwrap();
+        encoder
+            .encode(&with("cost", record), &mut Vec::new())
+            .is_ok()
+    };
+    // As numbers these two are the same.
+    assert!(!taken("123456789012345678.25") && !taken("123456789012345678.26"));
+    assert!(taken("\"123456789012345678.25\"") && taken("1234567890123.25"));
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::builtin);
+
+/// Whole numbers of which some are near a bound.
+fn near(bounds: [i64; 2]) -> impl Strategy<Value = i64> {
+    let [low, high] = bounds.map(|bound| bound - 3..bound + 3);
+    prop_oneof![any::<i64>(), any::<i32>().prop_map(i64::from), low, high]
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(
+        at in near([-62_135_596_800_000_000, 253_402_300_799_999_999]),
+        started in "(-00000[0-9]|000[0-9]|9999)-(01|12)-(01|31)T(00|23):00:00Z",
+        days in near([-719_162, 2_932_896]),
+        cost in "-?[0-9]{1,30}(\\.[0-9]{0,3})?",
+        is_number in any::<bool>(),
+    ) {
+        let registry = &*REGISTRY;
+        let (index, dataset) = registry.datasets().find("maintenance_logs").unwrap();
+        let writer = registry.newest_writer(index).unwrap();
+        let number = serde_json::from_str(&cost).ok().filter(|_| is_number);
+        let base = json!({
+            "robot_id": "r", "event_time": 0, "event_id": "e", "maintenance_id": "m",
+            "maintenance_type": "routine", "status": "planned",
+        });
+        let encoder = JsonEncoder::new(&writer.json).unwrap();
+        for (name, value) in [
+            ("event_time", json!(at)),
+            ("started_at", json!(started)),
+            ("next_maintenance_date", json!(days)),
+            ("cost", number.unwrap_or_else(|| json!(cost))),
+        ] {
+            let mut record = base.clone();
+            record[name] = value;
+            let mut datum = Vec::new();
+            if encoder.encode(&record, &mut datum).is_ok() {
+                let pseudonyms = std::sync::Arc::new(Pseudonyms::new([7; 32]));
+                let mut builder = BatchBuilder::new(dataset.clone(), index, pseudonyms);
+                let decoded = builder.push(&writer.plan, &datum, 0, 0);
+                prop_assert!(decoded.is_ok(), "{record}: {decoded:?}");
+            }
+        }
     }
 }
 
@@ -121,6 +192,21 @@ fn paths_are_nested_fields() {
         record[bad] = json!(1);
         assert!(encoded(&record).is_err(), "{bad}");
     }
+    // No value is lost without a word.
+    for twice in [
+        r#"{"id": "r", "at": 0, "force": 1, "p.x": 3, "p": {"x": 3}}"#,
+        r#"{"id": "r", "at": 0, "force": 1, "p.y": 4, "p": {"x": 3}}"#,
+        r#"{"id": "r", "at": 0, "force": 1, "p": {"x": 3}, "p.x": 4}"#,
+        r#"{"id": "r", "at": 0, "force": 1, "p.x": 3, "js": [{"c": 1}], "js[0].c": 2}"#,
+    ] {
+        let faults = encoded(&serde_json::from_str(twice).unwrap()).unwrap_err();
+        assert!(faults[0].expected.contains("no other key"), "{faults:?}");
+    }
+    let parts = r#"{"id": "r", "at": 0, "force": 1, "p": {"x": 3}, "p.y": 4, "js": [{"c": 1}], "js[1].c": 2}"#;
+    assert_eq!(
+        encoded(&serde_json::from_str(parts).unwrap()),
+        encoded(&deep)
+    );
 }
 
 #[test]

@@ -37,6 +37,37 @@ pub(crate) struct RobotThen {
     as_of: Time,
 }
 
+/// What the platform before this one said of itself.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Stats {
+    /// Procedures that robots remember.
+    procedures: u64,
+    /// Robots that remember one.
+    robots: u64,
+    /// Latest event time that was heard of one of them.
+    latest: Option<Time>,
+    /// When the store was read.
+    as_of: Time,
+}
+
+pub(crate) async fn stats(caller: Known, state: Shared) -> Answer<Json<Stats>> {
+    let fleet = fleet_of(&state).await?;
+    let seen = fleet
+        .saved()
+        .filter(|saved| caller.may(&saved.view.robot_id));
+    let of_robots: Vec<_> = seen
+        .map(|saved| &saved.view.procedures)
+        .filter(|procedures| !procedures.is_empty())
+        .collect();
+    let heard = of_robots.iter().flat_map(|procedures| procedures.iter());
+    Ok(Json(Stats {
+        procedures: heard.clone().count() as u64,
+        robots: of_robots.len() as u64,
+        latest: heard.map(|procedure| procedure.heard_at).max().map(Time),
+        as_of: fleet.as_of.into(),
+    }))
+}
+
 pub(crate) async fn robots(
     query: Query<RobotQuery>,
     caller: Known,

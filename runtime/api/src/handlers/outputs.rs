@@ -7,8 +7,10 @@ use actix_web::web::{Json, Query};
 use serde::Deserialize;
 use serde_json::Value;
 use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::ports::{Error, StoredOutput};
+use theatre_schemas::records::{Outcome, SuccessStatus};
 
-use super::pages::{Wanted, now};
+use super::pages::{Kept, Wanted, now};
 use super::windows::moment;
 use super::{Known, Shared, ask, limited};
 use crate::access::Caller;
@@ -25,6 +27,8 @@ pub(crate) struct OutputQuery {
     from: Option<String>,
     until: Option<String>,
     changed_after: Option<String>,
+    /// Of outcomes only.
+    success_status: Option<SuccessStatus>,
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -45,6 +49,9 @@ impl OutputQuery {
             from: given("from", self.from.as_deref())?,
             until: given("until", self.until.as_deref())?,
             changed_after: given("changed_after", self.changed_after.as_deref())?,
+            also: self
+                .success_status
+                .map_or_else(String::new, |it| format!("{it:?}")),
             after: self.after,
             ..Wanted::latest(list, kind, limit)
         })
@@ -63,10 +70,22 @@ async fn latest(
     caller: Known,
     state: Shared,
 ) -> Answer<Json<Page<Value>>> {
-    let wanted = query.into_inner().wanted(kind.spec().name, kind)?;
+    let query = query.into_inner();
+    let success = query.success_status;
+    let wanted = query.wanted(kind.spec().name, kind)?;
     let caller: Caller = caller.into_inner();
     let page = ask(&state, move |parts| {
-        let found = wanted.gather(parts, &caller, None)?;
+        let is_kept = |stored: &StoredOutput| -> Answer<bool> {
+            let outcome = Outcome::decode(&stored.output.payload);
+            let outcome = outcome.map_err(|error| Error::Refused(error.to_string()))?;
+            Ok(outcome.result.map(|result| result.success_status) == success)
+        };
+        let kept: Option<Kept<'_>> = if success.is_some() {
+            Some(&is_kept)
+        } else {
+            None
+        };
+        let found = wanted.gather(parts, &caller, kept)?;
         let outputs: Vec<&OutputEvent> = found.outputs.iter().map(|it| &it.output).collect();
         Ok(Page {
             items: rows::items(kind, &outputs)?,

@@ -129,6 +129,9 @@ impl DatasetEncoder {
         let direct = self.direct.as_ref()?;
         let encoded = direct.encode(of_record, scratch.has_lines, work, value)?;
         let key = value.get(encoded.key).filter(|key| !key.is_empty())?;
+        if self.reserved(key).is_some() {
+            return None;
+        }
         let is_alone = !scratch.has_lines || ends_line(&text[encoded.read..]);
         if !is_alone || value.len() > scratch.bounds.record_bytes {
             return None;
@@ -163,14 +166,14 @@ fn ends_line(text: &[u8]) -> bool {
 }
 
 /// What follows the space that JSON knows.
-fn after_space(text: &[u8]) -> &[u8] {
+pub(super) fn after_space(text: &[u8]) -> &[u8] {
     let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let begin = text.iter().position(is_text).unwrap_or(text.len());
     &text[begin..]
 }
 
 /// Length of the value at the beginning of a text; `None` where there is none.
-fn value_length(text: &[u8]) -> Option<usize> {
+pub(super) fn value_length(text: &[u8]) -> Option<usize> {
     let mut values = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     Some(values.byte_offset())

@@ -7,13 +7,14 @@ use serde_json::{Map, Value};
 use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::{ColumnType, Dataset};
 use theatre_schemas::datums::Datums;
-use theatre_schemas::encode::{DirectEncoder, Fault, JsonEncoder};
+use theatre_schemas::encode::{DirectEncoder, Fault, JsonEncoder, RoleFields};
 use theatre_schemas::framing;
 use theatre_schemas::records::text_of;
 use theatre_schemas::registry::Registry;
 
 use super::container::{self, Container};
 use super::reject;
+use super::roles::value_at;
 use super::table::{is_wider, misplaced_quote};
 use crate::model::RejectedRecord;
 use crate::problem::{Answer, Problem};
@@ -72,16 +73,23 @@ const FRAME: usize = 5;
 /// long.
 const CELLS_MAX: usize = 4096;
 
+/// What some programs put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Encodes records of one dataset.
 pub(crate) struct DatasetEncoder {
-    dataset: Arc<Dataset>,
+    pub(super) dataset: Arc<Dataset>,
     registry: Arc<Registry>,
     pub(super) schema_id: u32,
     json: JsonEncoder,
     /// The same for records in their usual form, where the dataset has one.
     pub(super) direct: Option<DirectEncoder>,
     /// Path of the field that records are keyed by.
-    key: String,
+    pub(super) key: String,
+    /// Path of their time.
+    pub(super) time: String,
+    /// Path of the id of a procedure, where they have one.
+    pub(super) procedure: Option<String>,
 }
 
 /// The encoders that were needed so far.
@@ -131,10 +139,19 @@ impl DatasetEncoder {
                 "the request could not be carried out; the log says why",
             )
         })?;
-        let key = dataset.columns[dataset.roles.robot_id].name.clone();
+        let name = |column: usize| dataset.columns[column].name.clone();
+        let (key, time) = (name(dataset.roles.robot_id), name(dataset.roles.event_time));
+        let procedure = dataset.roles.procedure_id.map(name);
+        let roles = RoleFields {
+            key: &key,
+            time: &time,
+            id: procedure.as_deref(),
+        };
         Ok(Self {
-            direct: json.direct(&key),
+            direct: json.direct(roles),
             key,
+            time,
+            procedure,
             dataset: dataset.clone(),
             registry: registry.clone(),
             schema_id,
@@ -146,6 +163,10 @@ impl DatasetEncoder {
     /// make a dead letter of it.
     pub(super) fn parse(&self, form: Form, body: &[u8], bounds: Bounds) -> Answer<Parsed> {
         let mut parsed = Parsed::default();
+        let body = match form {
+            Form::Avro => body,
+            _ => body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body),
+        };
         match form {
             Form::Json => self.json(body, bounds, &mut parsed)?,
             Form::Lines => self.lines(body, bounds, &mut parsed),
@@ -298,9 +319,13 @@ impl DatasetEncoder {
         if let Err(faults) = self.json.encode(record, &mut value) {
             return reject(parsed, index, faults);
         }
-        let Some(key) = text_at(record, &self.key).filter(|key| !key.is_empty()) else {
+        let key = value_at(record, &self.key).and_then(Value::as_str);
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
             return reject(parsed, index, vec![self.no_key()]);
         };
+        if let Some(fault) = self.unroutable(record, key) {
+            return reject(parsed, index, vec![fault]);
+        }
         if value.len() > longest {
             return reject(parsed, index, vec![too_long(longest)]);
         }
@@ -309,15 +334,6 @@ impl DatasetEncoder {
             value,
             headers: Vec::new(),
         });
-    }
-
-    fn no_key(&self) -> Fault {
-        Fault {
-            pointer: format!("/{}", self.key.replace('.', "/")),
-            expected: "an id that is not empty".to_owned(),
-            found: "nothing".to_owned(),
-            unit: None,
-        }
     }
 }
 
@@ -328,20 +344,13 @@ fn twice(header: &csv::StringRecord) -> Option<&str> {
     names.find(|name| !seen.insert(*name))
 }
 
-/// The text under a path, of a record that is nested or has the path as its key.
-fn text_at<'a>(record: &'a Value, path: &str) -> Option<&'a str> {
-    if let Some(text) = record.get(path).and_then(Value::as_str) {
-        return Some(text);
-    }
-    let step = |value: Option<&'a Value>, name: &str| value.and_then(|value| value.get(name));
-    path.split('.').fold(Some(record), step)?.as_str()
-}
-
 /// A cell as the JSON value that its column's type has.
 fn value(column_type: Option<ColumnType>, cell: &str) -> Value {
     let number = |cell: &str| cell.parse().ok().map(Value::Number);
     let typed = match column_type {
         Some(ColumnType::Boolean) => cell.to_ascii_lowercase().parse().ok().map(Value::Bool),
+        // Each digit of a decimal counts.
+        Some(ColumnType::Decimal { .. }) if !cell.contains(['e', 'E']) => None,
         Some(ColumnType::Utf8 | ColumnType::Binary) | None => None,
         Some(ColumnType::TimestampMicros | ColumnType::Date) => {
             cell.parse::<i64>().ok().map(Value::from)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use theatre_actors::ports::Role;
+use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::registry::Registry;
 
 use super::records::{Bounds, DatasetEncoder, Encoders, Form};
@@ -227,6 +228,108 @@ fn a_time_in_another_unit_is_none() {
             usize::from(fits),
             "{record}: {parsed:?}"
         );
+    }
+}
+
+/// A right record of a dataset with a field in JSON; the value is put last.
+fn record_with(dataset: &str, field: &str, value: &str) -> String {
+    let of_dataset = match dataset {
+        "maintenance_logs" => {
+            r#""maintenance_id": "m", "maintenance_type": "routine", "status": "planned""#
+        }
+        "procedure_events" => r#""procedure_id": "p", "step": "started""#,
+        _ => r#""event_type": "fault""#,
+    };
+    let all = format!(r#"{{"robot_id": "r", "event_time": 0, "event_id": "e", {of_dataset}}}"#);
+    let mut record: Value = serde_json::from_str(&all).unwrap();
+    record[field] = serde_json::from_str(value).unwrap();
+    record.to_string()
+}
+
+#[test]
+fn what_would_be_a_dead_letter_is_refused_and_what_is_taken_is_decoded() {
+    let registry = std::sync::Arc::new(Registry::builtin());
+    let encoders = Encoders::new(registry.clone());
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length));
+    for (dataset, field, wrong, right) in [
+        (
+            "maintenance_logs",
+            "cost",
+            "\"12345678901.00\"",
+            "\"9999999999.99\"",
+        ),
+        ("maintenance_logs", "cost", "12345678901", "1234567890"),
+        (
+            "maintenance_logs",
+            "next_maintenance_date",
+            "2147483647",
+            "2932896",
+        ),
+        (
+            "maintenance_logs",
+            "next_maintenance_date",
+            "-719163",
+            "-719162",
+        ),
+        (
+            "robot_events",
+            "event_time",
+            "\"-000001-01-01T00:00:00Z\"",
+            "\"0001-01-01T00:00:00Z\"",
+        ),
+        (
+            "robot_events",
+            "event_time",
+            "-62135596800000001",
+            "-62135596800000000",
+        ),
+        ("robot_events", "robot_id", &text(513), &text(512)),
+        ("robot_events", "robot_id", "\"@surgeon/x\"", "\"@surgeon\""),
+        ("robot_events", "robot_id", "\"@partition/0\"", "\"@\""),
+        ("procedure_events", "procedure_id", &text(513), &text(512)),
+    ] {
+        let encoder = encoders.of(dataset).unwrap();
+        let (wrong, right) = (
+            record_with(dataset, field, wrong),
+            record_with(dataset, field, right),
+        );
+        // A name with an escape in it needs a tree.
+        let by_tree = right.replace("\"event_id\"", "\"event_\\u0069d\"");
+        let body = [wrong.as_str(), &right, &by_tree].join("\n");
+        let parsed = encoder
+            .parse(Form::Lines, body.as_bytes(), bounds(None))
+            .unwrap();
+        let [rejected] = &parsed.rejected[..] else {
+            panic!("{body}: {parsed:?}");
+        };
+        assert_eq!(rejected.index, 0, "{body}");
+        assert_eq!(rejected.faults[0].pointer, format!("/{field}"), "{body}");
+        assert_eq!(parsed.records.len(), 2, "{body}");
+        let (index, known) = registry.datasets().find(dataset).unwrap();
+        let pseudonyms = std::sync::Arc::new(theatre_schemas::pseudonym::Pseudonyms::new([7; 32]));
+        let mut builder = BatchBuilder::new(known.clone(), index, pseudonyms);
+        for record in &parsed.records {
+            let (id, datum) = theatre_schemas::framing::parse(&record.value).unwrap();
+            let plan = &registry.lookup(id).unwrap().plan;
+            builder.push(plan, datum, 0, 0).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_mark_of_the_order_of_bytes_is_passed_over() {
+    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
+    let encoder = encoders.of("robot_events").unwrap();
+    let table = "\"robot_id\",event_time,event_id,event_type\nr,0,e,fault\n";
+    for (form, body) in [
+        (Form::Json, RECORD),
+        (Form::Lines, RECORD),
+        (Form::Csv, table),
+    ] {
+        let parsed = encoder
+            .parse(form, format!("\u{feff}{body}").as_bytes(), bounds(None))
+            .unwrap();
+        assert_eq!(parsed.records.len(), 1, "{form:?}");
     }
 }
 

@@ -4,15 +4,21 @@
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
-use super::taken::{AFTER, Kind, LIMIT, ROBOT_ID, path, query};
+use actix_web::http::Method;
+
+use super::taken::{
+    AFTER, Kind, LIMIT, ON_ERROR, RECORDS, ROBOT_ID, SUCCESS, Takes, path, query, takes,
+};
 use super::{Gives, RouteSpec, asked, get, schema};
 use crate::handlers;
-use crate::handlers::fleet::RobotThen;
-use crate::model::{Page, Procedure, ProcedureLeg, ReportRows, Robot};
+use crate::handlers::fleet::{RobotThen, Stats};
+use crate::ingest::before::{self, Batch};
+use crate::model::{Accepted, Page, Procedure, ProcedureLeg, ReportRows, Robot};
 
 pub(super) fn all() -> Vec<RouteSpec> {
     let mut routes = lists();
     routes.extend(analytics());
+    routes.extend(records());
     routes
 }
 
@@ -23,6 +29,7 @@ fn lists() -> Vec<RouteSpec> {
     vec![
         health("/health"),
         health("/api/health"),
+        health("/ingest/health"),
         get(
             "/api/robots",
             viewer,
@@ -78,9 +85,73 @@ fn lists() -> Vec<RouteSpec> {
             "/api/outcomes",
             viewer,
             "As `/api/v1/outcomes`.",
-            vec![AFTER, LIMIT],
+            vec![SUCCESS, AFTER, LIMIT],
             Gives::Rows(OutputKind::Outcome),
             || asked().to(handlers::outputs::outcomes),
+        ),
+    ]
+}
+
+/// Where records are sent.
+fn records() -> Vec<RouteSpec> {
+    const BATCH: Takes = takes::<Batch>(
+        "{\"type\": ..., \"records\": [...]}: of `type` telemetry unless it is given, procedure, outcome, maintenance or robot; plain, gzip or zstd.",
+    );
+    let post = |path, summary, takes, handler| RouteSpec {
+        method: Method::POST,
+        path,
+        role: Some(Role::Operator),
+        summary,
+        parameters: vec![ON_ERROR],
+        takes: Some(takes),
+        status: 202,
+        gives: Gives::Json(schema::<Accepted>),
+        handler,
+    };
+    vec![
+        post(
+            "/ingest/telemetry",
+            "As `/api/v1/datasets/robot_telemetry/records`.",
+            RECORDS,
+            || before::route(Some("robot_telemetry")),
+        ),
+        post(
+            "/ingest/procedure",
+            "As `/api/v1/datasets/procedure_events/records`.",
+            RECORDS,
+            || before::route(Some("procedure_events")),
+        ),
+        post(
+            "/ingest/outcome",
+            "As `/api/v1/datasets/procedure_results/records`.",
+            RECORDS,
+            || before::route(Some("procedure_results")),
+        ),
+        post(
+            "/ingest/maintenance",
+            "As `/api/v1/datasets/maintenance_logs/records`.",
+            RECORDS,
+            || before::route(Some("maintenance_logs")),
+        ),
+        post(
+            "/ingest/robot",
+            "As `/api/v1/datasets/robot_registry/records`.",
+            RECORDS,
+            || before::route(Some("robot_registry")),
+        ),
+        post(
+            "/ingest/batch",
+            "As `/api/v1/datasets/{dataset}/records`, of the dataset that `type` stands for.",
+            BATCH,
+            || before::route(None),
+        ),
+        get(
+            "/ingest/stats",
+            Some(Role::Viewer),
+            "How many procedures the robots remember, and how many robots had one.",
+            vec![],
+            Gives::Json(schema::<Stats>),
+            || asked().to(handlers::fleet::stats),
         ),
     ]
 }

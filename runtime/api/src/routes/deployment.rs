@@ -5,7 +5,9 @@ use actix_web::http::Method;
 use actix_web::web;
 use theatre_actors::ports::Role;
 
-use super::taken::{AFTER, EVENTS, Kind, LIMIT, RECORDS, ROBOT, TOKEN, path, query, takes};
+use super::taken::{
+    AFTER, EVENTS, Kind, LIMIT, ON_ERROR, RECORDS, ROBOT, TOKEN, path, query, takes,
+};
 use super::{Gives, RouteSpec, asked, get, schema};
 use crate::handlers::letters::{ReplayWish, Replayed};
 use crate::model::{Accepted, Audit, DatasetInfo, DeadLetter, Page, Pipeline, Token};
@@ -91,14 +93,7 @@ fn records() -> Vec<RouteSpec> {
         path: "/api/v1/datasets/{dataset}/records",
         role: Some(Role::Operator),
         summary: "Appends records to the log: all of them, or none where one does not fit. With `Idempotency-Key` the same body again changes nothing and gets the same answer, for 24 hours.",
-        parameters: vec![
-            path("dataset", "Name of the dataset."),
-            query(
-                "on_error",
-                Kind::OneOf(&["reject", "skip"]),
-                "`reject` (all or nothing, unless it is given) or `skip` (leave out what does not fit).",
-            ),
-        ],
+        parameters: vec![path("dataset", "Name of the dataset."), ON_ERROR],
         takes: Some(RECORDS),
         status: 202,
         gives: Gives::Json(schema::<Accepted>),

@@ -41,6 +41,13 @@ const ROUTES: &[(Method, &str)] = &[
     (Method::GET, "/api/procedures"),
     (Method::GET, "/api/procedures/{procedure}"),
     (Method::GET, "/api/outcomes"),
+    (Method::POST, "/ingest/telemetry"),
+    (Method::POST, "/ingest/procedure"),
+    (Method::POST, "/ingest/outcome"),
+    (Method::POST, "/ingest/maintenance"),
+    (Method::POST, "/ingest/robot"),
+    (Method::POST, "/ingest/batch"),
+    (Method::GET, "/ingest/stats"),
 ];
 
 /// Whether a route is for such a caller, too.

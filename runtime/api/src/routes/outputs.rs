@@ -3,7 +3,7 @@
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
-use super::taken::{AFTER, CHANGED_AFTER, FROM, LIMIT, ROBOT, UNTIL};
+use super::taken::{AFTER, CHANGED_AFTER, FROM, LIMIT, ROBOT, SUCCESS, UNTIL};
 use super::{Gives, RouteSpec, asked, get};
 use crate::handlers::outputs;
 
@@ -24,7 +24,7 @@ pub(super) fn all() -> Vec<RouteSpec> {
         rows(
             "/api/v1/outcomes",
             "Outcomes of procedures as they are known now, the latest first.",
-            of_robots(),
+            [vec![SUCCESS], of_robots()].concat(),
             OutputKind::Outcome,
             || asked().to(outputs::outcomes),
         ),

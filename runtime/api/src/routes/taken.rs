@@ -110,6 +110,18 @@ pub(super) const EVENTS: [Parameter; 5] = [
     ),
 ];
 
+pub(super) const ON_ERROR: Parameter = query(
+    "on_error",
+    Kind::OneOf(&["reject", "skip"]),
+    "`reject` (all or nothing, unless it is given) or `skip` (leave out what does not fit).",
+);
+
+pub(super) const SUCCESS: Parameter = query(
+    "success_status",
+    Kind::OneOf(&["successful", "complicated", "failed", "unknown"]),
+    "Only those of which the hospital's result says this; one without a result is none of them.",
+);
+
 pub(super) const SIGNAL: Parameter = Parameter {
     is_required: true,
     ..query(

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::tests::SCHEMA;
-use super::{Encoded, Workspace};
+use super::{Encoded, RoleFields, Workspace};
 use crate::encode::JsonEncoder;
 use crate::registry::INPUT_SCHEMAS;
 
@@ -13,7 +13,12 @@ fn direct(
     text: &str,
     has_lines: bool,
 ) -> Option<(Vec<u8>, String, usize)> {
-    let encoder = JsonEncoder::new(schema).unwrap().direct(key).unwrap();
+    let roles = RoleFields {
+        key,
+        time: if schema == SCHEMA { "at" } else { "t" },
+        id: (schema == SCHEMA).then_some("who"),
+    };
+    let encoder = JsonEncoder::new(schema).unwrap().direct(roles).unwrap();
     // What stands before it stays there.
     let mut out = b"frame".to_vec();
     let mut work = Workspace::default();
@@ -34,6 +39,10 @@ fn agrees(text: &str) -> bool {
     let Some((datum, key, read)) = direct(SCHEMA, "id", text, false) else {
         return false;
     };
+    if let Some(of_line) = direct(SCHEMA, "id", text, true) {
+        assert_eq!((&of_line.0, of_line.2), (&datum, read), "{text:?}");
+        assert!(!text[..read].contains('\n'), "{text:?}");
+    }
     let record: Value = serde_json::from_str(&text[..read]).expect(text);
     assert_eq!(Some(datum), by_tree(SCHEMA, &record), "{text}");
     assert_eq!(record["id"], json!(key), "{text}");
@@ -114,7 +123,14 @@ fn every_shipped_dataset_of_robots_is_keyed_by_a_plain_field() {
     for (subject, schema) in INPUT_SCHEMAS {
         let encoder = JsonEncoder::new(schema).unwrap();
         if schema.contains("\"robot_id\"") {
-            assert!(encoder.direct("robot_id").is_some(), "{subject}");
+            let roles = RoleFields {
+                key: "robot_id",
+                time: "event_time",
+                id: schema
+                    .contains("\"procedure_id\"")
+                    .then_some("procedure_id"),
+            };
+            assert!(encoder.direct(roles).is_some(), "{subject}");
         }
     }
 }
@@ -154,14 +170,62 @@ fn value() -> impl Strategy<Value = String> {
         2 => time(),
         1 => Just("null".to_owned()),
         1 => Just("\"on\"".to_owned()),
+        2 => prop::sample::select(ODD.as_slice()).prop_map(str::to_owned),
         1 => "\"[a-zä\\\\\u{1}]{0,5}\"",
         1 => number().prop_map(|it| format!("{{\"x\": {it}}}")),
         1 => number().prop_map(|it| format!("[{{\"c\": {it}}}, {{\"c\":1}}]")),
     ]
 }
 
-const NAMES: [&str; 10] = [
-    "id", "at", "day", "force", "ratio", "cost", "state", "who", "p", "js",
+/// The first ones are fields, one of which is put in the place of each; the others are not, or are
+/// said in another way.
+const NAMES: [&str; 18] = [
+    "id", "at", "day", "force", "ratio", "cost", "state", "who", "p", "js", "p.x", "p.y",
+    "js[0].c", "js[3].c", "i\\u0064", "ID", "", "zz",
+];
+
+/// Values that readers of JSON, or of what is in it, do not agree about.
+const ODD: [&str; 40] = [
+    "\"\\u00e4\"",
+    "\"\\ud83e\\udd16\"",
+    "\"\\ud83e\"",
+    "\"\\n\"",
+    "\"\u{7f}\"",
+    "\"\u{feff}on\"",
+    "\"\u{10ffff}\"",
+    "\"\"",
+    "\"NaN\"",
+    "\"-Infinity\"",
+    "\"nan\"",
+    "NaN",
+    "-Infinity",
+    "true",
+    "True",
+    "-0",
+    "-0.0",
+    "0e0",
+    "00",
+    "1.",
+    "1e",
+    "1e+",
+    "1E+2",
+    "1e-400",
+    "1e308",
+    "9007199254740993",
+    "9007199254740993.0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "18446744073709551616",
+    "-62135596800000001",
+    "253402300799999999",
+    "2932897",
+    "123456789012345678.25",
+    "\"12345678901.00\"",
+    "\"2016-12-31T23:59:60Z\"",
+    "\"2016-12-31t23:59:59.9999999z\"",
+    "\"2016-12-31 23:59:59+00:00\"",
+    "\"-000001-01-01T00:00:00Z\"",
+    "[[[[[[{\"x\":[]}]]]]]]",
 ];
 
 /// A record as a text, with a value of any kind in one place or two, in any order.

@@ -7,7 +7,9 @@ use theatre_actors::outputs::{DeadReason, DeadRow, OutputEvent, alert, outcome, 
 use theatre_actors::ports::{PartitionCommit, ProcessorSave, Role};
 use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
-use theatre_schemas::records::{Alert, Outcome, OutcomeStatus, ProcedurePhase, ProcedureState};
+use theatre_schemas::records::{
+    Alert, ClinicalResult, Outcome, OutcomeStatus, ProcedurePhase, ProcedureState, SuccessStatus,
+};
 
 use crate::deployed::Deployed;
 
@@ -152,6 +154,61 @@ fn pages_fit_together_while_items_are_revised_and_others_come() {
     assert_eq!(found, wanted);
     let of_day = "/api/v1/outcomes?limit=1&from=2026-01-01T02:00:00Z&until=2026-01-01T04:00:00Z";
     assert_eq!(site.all(of_day, "procedure_id", || ()), ["p3", "p2"]);
+}
+
+#[test]
+fn outcomes_are_found_by_what_the_hospital_said_of_them() {
+    let site = Site::new();
+    let said = |id: &str, revision: i32, said: Option<SuccessStatus>| {
+        let output = ended(id, revision, 1);
+        let mut outcome = Outcome::decode(&output.payload).unwrap();
+        outcome.result = said.map(|success_status| ClinicalResult {
+            success_status,
+            blood_loss_ml: None,
+            complications: Vec::new(),
+            hospital_stay_days: None,
+            readmission_30day: None,
+            patient_satisfaction_score: None,
+            recovery_score: None,
+            follow_up_required: None,
+        });
+        outcome::output("r", output.id, &outcome)
+    };
+    let (successful, failed) = (Some(SuccessStatus::Successful), Some(SuccessStatus::Failed));
+    let first = vec![
+        said("p0", 0, successful),
+        said("p1", 0, None),
+        said("p2", 0, failed),
+        said("p3", 0, successful),
+    ];
+    site.commit(first, Vec::new());
+    site.commit(vec![said("p3", 1, failed)], Vec::new());
+    for (path, wanted) in [
+        (
+            "/api/v1/outcomes?limit=1&success_status=failed",
+            vec!["p3", "p2"],
+        ),
+        (
+            "/api/v1/outcomes?limit=1&success_status=successful",
+            vec!["p0"],
+        ),
+        ("/api/outcomes?success_status=complicated", vec![]),
+    ] {
+        let mut found = site.all(path, "procedure_id", || ());
+        found.sort_by_key(|id| std::cmp::Reverse(id.to_string()));
+        assert_eq!(found, wanted, "{path}");
+    }
+    let next = site.get("/api/v1/outcomes?limit=1&success_status=failed")["next"].clone();
+    let of_other = format!(
+        "/api/v1/outcomes?success_status=successful&after={}",
+        next.as_str().unwrap()
+    );
+    assert_eq!(site.status(&of_other), 400);
+    assert_eq!(site.status("/api/v1/outcomes?success_status=good"), 400);
+    assert_eq!(
+        site.status("/api/v1/maintenance?success_status=failed"),
+        400
+    );
 }
 
 #[test]
