@@ -46,6 +46,10 @@ impl ForeseenRules for NoneForeseen {
     fn foreseen(&self) -> Result<StandingRules, Error> {
         Err(Error::Refused("no rules are read here".to_owned()))
     }
+
+    fn with_history(&self) -> Result<StandingRules, Error> {
+        self.foreseen()
+    }
 }
 
 pub(crate) struct Deployed {

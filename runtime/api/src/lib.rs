@@ -38,6 +38,7 @@ mod sockets;
 mod standing;
 mod tls;
 mod tokens;
+mod wished;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -38,6 +38,13 @@ pub trait ForeseenRules: Send + Sync {
     /// # Errors
     /// When store or log does not answer, or the stored state cannot be read.
     fn foreseen(&self) -> Result<StandingRules, Error>;
+
+    /// The rules as far as a partition has read and saved, with all changes that it ever read: also
+    /// those that it has forgotten, as far as the log has them.
+    ///
+    /// # Errors
+    /// As [`Self::foreseen`].
+    fn with_history(&self) -> Result<StandingRules, Error>;
 }
 
 /// By which way changes of rules come to the partitions.

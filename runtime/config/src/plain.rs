@@ -34,7 +34,11 @@ const WORDS: [(&str, &str); 10] = [
     ("invalid type: map,", "invalid type: a table,"),
 ];
 /// What it calls a table, by a name of the program's own.
-const TABLES: [&str; 2] = ["expected struct variant", "expected struct"];
+const TABLES: [&str; 3] = [
+    "expected struct variant",
+    "expected newtype variant",
+    "expected struct",
+];
 
 /// The same with what may have been meant where a name is not known.
 pub fn in_plain_words(said: &str) -> String {
@@ -43,7 +47,10 @@ pub fn in_plain_words(said: &str) -> String {
         plain = plain.replace(parser, person);
     }
     if let Some((before, after)) = TABLES.iter().find_map(|table| plain.split_once(table)) {
-        plain = format!("{before}expected a table of keys and values{}", without_type(after));
+        plain = format!(
+            "{before}expected a table of keys and values{}",
+            without_type(after)
+        );
     }
     let hint = plain.lines().find_map(unknown).and_then(|(name, known)| {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -290,11 +290,17 @@ mod tests {
             ),
             (
                 vec![
-                    format!("\u{feff}{}", rule("a", "kind = { boolean = { signal = \"x\" } }")),
+                    format!(
+                        "\u{feff}{}",
+                        rule("a", "kind = { boolean = { signal = \"x\" } }")
+                    ),
                     rule("b", GOOD).replace("[[rule]]", "[[ rule ]]"),
                     rule("b", GOOD),
                 ],
-                vec![("r.toml:1: rule 'a'", "'x'"), ("r.toml:9: rule 'b'", "in line 5")],
+                vec![
+                    ("r.toml:1: rule 'a'", "'x'"),
+                    ("r.toml:9: rule 'b'", "in line 5"),
+                ],
             ),
         ] {
             let found = faults(&rules.concat());

@@ -18,6 +18,7 @@ use crate::keyed::{Key, once};
 use crate::model::{Change, ChangeAccepted, Page, Rule};
 use crate::problem::{Answer, Problem};
 use crate::rule_changes::{self, DATASET, Fault, Way};
+use crate::wished::rule_of;
 use crate::{Parts, access};
 
 /// A change of the rule that runs in the shadow.
@@ -77,7 +78,10 @@ pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Rule>>> {
 }
 
 pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Change>>> {
-    let (as_of, standing) = ask(&state, |parts| Ok((now(parts)?, standing(parts)?))).await?;
+    let (as_of, standing) = ask(&state, |parts| {
+        Ok((now(parts)?, parts.foreseen.with_history()?))
+    })
+    .await?;
     let shown = |change: &RuleChange| Change::of(change, standing.fate(change));
     Ok(Json(Page {
         items: standing.changes().iter().rev().map(shown).collect(),
@@ -116,7 +120,8 @@ async fn change(
         let topic = parts.topics.get(DATASET);
         let topic = topic.ok_or_else(|| Problem::missing("topic of", DATASET))?;
         let prepare = || {
-            let mut standing = standing(parts)?;
+            // Also upon what was accepted a moment ago, and no partition has saved yet.
+            let mut standing = parts.foreseen.foreseen()?;
             let change = RuleChange {
                 change_id: rule_changes::new_id(),
                 at: parts.clock.now().0,
@@ -139,11 +144,13 @@ async fn change(
                 patience: rule_changes::PATIENCE,
             };
             let who = (&*caller.id, from.clone());
+            let warnings = warnings(parts, change)?;
             rule_changes::append(std::slice::from_ref(change), &way, who)?;
             Ok(ChangeAccepted {
                 change_id: change.change_id.clone(),
                 rule_id: change.rule_id.clone(),
                 is_waiting: parts.rules_approval && !change.is_answer(),
+                warnings,
             })
         };
         once(parts, key.as_ref(), prepare, act)
@@ -152,6 +159,20 @@ async fn change(
     Ok(HttpResponse::Accepted()
         .content_type("application/json")
         .body(answer))
+}
+
+/// What of a rule that is put may not be meant so.
+fn warnings(parts: &Parts, change: &RuleChange) -> Answer<Vec<String>> {
+    if change.kind != ChangeKind::Put {
+        return Ok(Vec::new());
+    }
+    let rule = change.spec().map_err(Problem::bad)?;
+    // They stand in the states of all robots.
+    let known = match rule.names_what_is_known() {
+        true => Some(theatre_queries::known_names(&*parts.store)?),
+        false => None,
+    };
+    Ok(rule.doubts(parts.registry.datasets(), known.as_ref()))
 }
 
 pub(crate) async fn put(
@@ -163,6 +184,7 @@ pub(crate) async fn put(
     state: Shared,
 ) -> Answer<HttpResponse> {
     let wish = wish.into_inner().0;
+    rule_of(&wish.rule).map_err(Problem::bad)?;
     let put = RuleChange {
         kind: ChangeKind::Put,
         rule_id: rule.into_inner(),
