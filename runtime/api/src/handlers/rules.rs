@@ -28,6 +28,14 @@ pub(crate) struct OfShadow {
     shadow: bool,
 }
 
+/// Which rule of an id is removed, and why.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Removal {
+    shadow: bool,
+    comment: Option<String>,
+}
+
 /// Why a change is rejected.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -218,7 +226,7 @@ fn of_rule(change: RuleChange) -> impl FnOnce(&mut StandingRules) -> Answer<Rule
 
 pub(crate) async fn remove(
     rule: Path<String>,
-    of: Query<OfShadow>,
+    of: Query<Removal>,
     http: HttpRequest,
     caller: Known,
     state: Shared,
@@ -227,6 +235,7 @@ pub(crate) async fn remove(
         kind: ChangeKind::Remove,
         rule_id: rule.into_inner(),
         shadow: of.shadow,
+        comment: text("the comment", of.comment.as_deref())?,
         ..RuleChange::default()
     };
     change(of_rule(removed), "", &http, caller, state).await
