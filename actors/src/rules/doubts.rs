@@ -74,16 +74,15 @@ impl RuleSpec {
     /// Whether it names models, facilities or phases: what of [`Self::doubts`] needs the names that are
     /// known.
     pub fn names_what_is_known(&self) -> bool {
-        let is_of_cohort = |kind: &RuleKind| match kind {
+        let of_cohort = match &self.kind {
             RuleKind::Cohort(cohort) => !cohort.normal.is_empty(),
             _ => false,
         };
-        let only = self.only.as_ref();
-        is_of_cohort(&self.kind)
-            || only.is_some_and(|only| {
-                let named = [&only.models, &only.facilities, &only.phases];
-                named.iter().any(|names| !names.is_empty())
-            })
+        let of_scope = self.only.as_ref().is_some_and(|only| {
+            let named = [&only.models, &only.facilities, &only.phases];
+            named.iter().any(|names| !names.is_empty())
+        });
+        of_cohort || of_scope
     }
 
     /// The datasets whose rows or windows it judges.
