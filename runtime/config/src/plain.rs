@@ -81,6 +81,8 @@ fn unknown(line: &str) -> Option<(String, Vec<String>)> {
     ];
     let rest = begins.iter().find_map(|begin| line.strip_prefix(begin))?;
     let (name, known) = KNOWN.iter().find_map(|between| rest.split_once(between))?;
+    // Where JSON has it stands behind the names.
+    let known = known.split(" at line ").next().unwrap_or(known);
     let bare = |text: &str| text.trim().trim_matches('`').to_owned();
     // Of several keys the first.
     let name = bare(name.split(',').next().unwrap_or(name));
@@ -107,6 +109,14 @@ mod tests {
             (
                 "unknown field `rules`, expected `rule`",
                 "; did you mean rule?",
+            ),
+            (
+                "unknown field `lines`, expected one of `id`, `reason` at line 1 column 9",
+                "`reason` at line 1 column 9",
+            ),
+            (
+                "unknown field `reson`, expected one of `id`, `reason` at line 1 column 9",
+                "; did you mean reason?",
             ),
             (
                 "unknown variant `arival`, expected `event_time` or `arrival`",
