@@ -71,8 +71,8 @@ impl RuleSpec {
         doubts.into_iter().map(about).collect()
     }
 
-    /// Whether it names models, facilities or phases: what of [`Self::doubts`] needs the names that are
-    /// known.
+    /// Whether it names models, facilities or phases: what of [`Self::doubts`] needs the names that
+    /// are known.
     pub fn names_what_is_known(&self) -> bool {
         let of_cohort = match &self.kind {
             RuleKind::Cohort(cohort) => !cohort.normal.is_empty(),

@@ -208,8 +208,8 @@ impl RuleSpec {
         }
     }
 
-    /// Whether it may be put under its version. Rules that were recorded long ago may have a lower one,
-    /// and judge on.
+    /// Whether it may be put under its version. Rules that were recorded long ago may have a lower
+    /// one, and judge on.
     ///
     /// # Errors
     /// Says which version it is, and what to do.

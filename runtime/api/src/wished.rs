@@ -1,5 +1,5 @@
-//! A rule as a program writes it in a body: read, and what is wrong with it said with the key at which
-//! it stands.
+//! A rule as a program writes it in a body: read, and what is wrong with it said with the key at
+//! which it stands.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -73,7 +73,8 @@ fn names(said: &str, value: &Value) -> bool {
     named.iter().any(|name| said.contains(name))
 }
 
-/// The keys of all values in a value, in the order in which they are read, each with its JSON pointer.
+/// The keys of all values in a value, in the order in which they are read, each with its JSON
+/// pointer.
 fn collect(key: &str, pointer: &str, value: &Value, into: &mut Vec<(String, String)>) {
     let mut inner = |key: String, part: &str, value: &Value| {
         let pointer = format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1"));

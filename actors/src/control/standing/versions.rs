@@ -17,9 +17,9 @@ impl StandingRules {
         &self.base
     }
 
-    /// Whether the version of a rule that is put is 1 or higher, and that of one that is put, or whose
-    /// change is approved, higher than those that are known. The newest may be put once more as it is. A rule in the shadow has versions
-    /// of its own.
+    /// Whether the version of a rule that is put is 1 or higher, and that of one that is put, or
+    /// whose change is approved, higher than those that are known. The newest may be put once more
+    /// as it is. A rule in the shadow has versions of its own.
     ///
     /// # Errors
     /// Says which version is there, and what to do.
