@@ -371,8 +371,13 @@ fn a_rule_that_is_put_over_http_is_looked_at_as_one_of_a_file() -> Result<()> {
     );
     // A command beside the process says why, too.
     let config = case.config();
-    let remove = ["--config", &config, "rules", "remove", "follows", "--by", "Anna"];
-    run(&data, &[&remove[..], &["--comment", "not needed & loud"]].concat())?;
+    let remove = [
+        "--config", &config, "rules", "remove", "follows", "--by", "Anna",
+    ];
+    run(
+        &data,
+        &[&remove[..], &["--comment", "not needed & loud"]].concat(),
+    )?;
     until(&served, &engineer, "/api/v1/rules/changes", |seen| {
         let latest = &seen["items"][0];
         latest["kind"] == "remove" && latest["comment"] == "not needed & loud"

@@ -60,12 +60,20 @@ fn is_noticed(bug: Bug, seeds: u64, by: &str) -> Result<()> {
 
 #[test]
 fn what_was_said_and_is_forgotten_is_caught() -> Result<()> {
-    is_noticed(Bug::ForgetsWhatWasSaid, 50, "is not that of a recomputation")
+    is_noticed(
+        Bug::ForgetsWhatWasSaid,
+        50,
+        "is not that of a recomputation",
+    )
 }
 
 #[test]
 fn a_rule_that_counts_from_another_record_after_a_restart_is_caught() -> Result<()> {
-    is_noticed(Bug::RulesFromElsewhere, 50, "is not that of a recomputation")
+    is_noticed(
+        Bug::RulesFromElsewhere,
+        50,
+        "is not that of a recomputation",
+    )
 }
 
 /// It differs in nothing else that is saved: what gives it away is what a person is sent.

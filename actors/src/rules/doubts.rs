@@ -232,7 +232,8 @@ mod tests {
             rule[key] = value.clone();
         }
         let rule: RuleSpec = serde_json::from_value(rule).unwrap();
-        let datasets = Registry::builtin().datasets();
+        let registry = Registry::builtin();
+        let datasets = registry.datasets();
         let doubts = rule.doubts(datasets, known);
         if !rule.names_what_is_known() {
             assert_eq!(doubts, rule.doubts(datasets, None));
