@@ -252,7 +252,9 @@ fn what_people_say_counts_after_a_stop_a_restart_and_a_replay() -> Result<()> {
     );
 
     // The program runs: the command goes through its interface.
-    case.json(&data, &["alerts", "unsilence", &silence, "--by", "Dora"])?;
+    let unsilence = ["alerts", "unsilence", &silence, "--by", "Dora"];
+    let why = ["--comment", "mended & tried"];
+    case.json(&data, &[&unsilence[..], &why].concat())?;
     until(&served, &anna, "/api/v1/silences", |seen| {
         seen["items"].as_array().is_some_and(Vec::is_empty)
     })?;
@@ -274,6 +276,7 @@ fn what_people_say_counts_after_a_stop_a_restart_and_a_replay() -> Result<()> {
     ]);
     ensure!(moves(&ended) == life, "{ended:#}");
     ensure!(ended["transitions"][1]["comment"] == "on my way");
+    ensure!(ended["transitions"][3]["comment"] == "mended & tried");
     drop(served);
     replayed(&case, &hot, &life)
 }

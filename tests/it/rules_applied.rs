@@ -5,7 +5,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use theatre_tests::run;
 
-use super::alerts::Case;
+use super::alerts::{Case, until};
+use super::api::token;
 
 fn limit(id: &str, version: i32, above: f64) -> String {
     format!(
@@ -137,5 +138,12 @@ fn the_history_of_rules_has_what_partitions_have_forgotten() -> Result<()> {
     let versions = lines(&of_one, &["version"]);
     let expected: Vec<String> = (1..=VERSIONS).map(|version| version.to_string()).collect();
     ensure!(versions == expected, "{versions:?}");
+    let served = case.serve()?;
+    let viewer = token(&data, &["--role", "viewer"])?;
+    until(&served, &viewer, "/api/v1/rules/changes", |seen| {
+        let latest = &seen["items"][0]["rule_id"];
+        seen["items"].as_array().map(Vec::len) == Some(RULES * VERSIONS)
+            && *latest == history[RULES * VERSIONS - 1]["rule_id"]
+    })?;
     Ok(())
 }

@@ -319,6 +319,73 @@ fn a_change_waits_for_another_person_where_two_are_needed() -> Result<()> {
 }
 
 #[test]
+fn a_rule_that_is_put_over_http_is_looked_at_as_one_of_a_file() -> Result<()> {
+    let case = Case::new()?;
+    let data = case.data();
+    let served = case.serve()?;
+    let engineer = token(&data, &["--role", "engineer"])?;
+    let put = |id: &str, rule: &Value| {
+        let (path, body) = (
+            format!("/api/v1/rules/{id}"),
+            json!({"rule": rule}).to_string(),
+        );
+        let (who, json) = (Some(&*engineer), [("content-type", "application/json")]);
+        http::request(&served.address, "PUT", &path, who, &json, body.as_bytes())
+    };
+    let warm = |more: Value| {
+        let limits = json!({"signal": "v", "raise_above": 50.0});
+        let mut rule = json!({"id": "warm", "priority": "medium", "kind": {"threshold": limits}});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            rule[key] = value.clone();
+        }
+        rule
+    };
+    for (more, why) in [
+        (json!({"version": 0}), "versions begin with 1"),
+        (json!({"prioritty": "low"}), "did you mean priority"),
+        (
+            json!({"kind": {"threshold": {"signal": "v", "raise_above": "50"}}}),
+            "kind.threshold.raise_above: ",
+        ),
+    ] {
+        let answer = put("warm", &warm(more))?;
+        let detail = answer.json()["detail"].to_string();
+        ensure!(answer.status == 400 && detail.contains(why), "{detail}");
+    }
+    let idle = json!({"unacknowledged": [{"after": "10m", "priority": "low"}]});
+    let answer = put("warm", &warm(idle))?;
+    let warnings = answer.json()["warnings"].clone();
+    ensure!(
+        answer.status == 202 && warnings[0].to_string().contains("keeps the higher one"),
+        "{}",
+        answer.json()
+    );
+    // Another one follows it before any partition has saved it.
+    let follows =
+        json!({"id": "follows", "priority": "low", "kind": {"combination": {"of": "warm"}}});
+    let answer = put("follows", &follows)?;
+    ensure!(
+        answer.status == 202 && answer.json()["warnings"] == json!([]),
+        "{}",
+        answer.json()
+    );
+    // A command beside the process says why, too.
+    let config = case.config();
+    let remove = [
+        "--config", &config, "rules", "remove", "follows", "--by", "Anna",
+    ];
+    run(
+        &data,
+        &[&remove[..], &["--comment", "not needed & loud"]].concat(),
+    )?;
+    until(&served, &engineer, "/api/v1/rules/changes", |seen| {
+        let latest = &seen["items"][0];
+        latest["kind"] == "remove" && latest["comment"] == "not needed & loud"
+    })?;
+    Ok(())
+}
+
+#[test]
 fn partitions_that_are_made_later_know_the_rules_that_hold() -> Result<()> {
     let case = Case::new()?;
     let (data, config) = (case.data(), case.config());

@@ -472,6 +472,37 @@ fn a_version_of_a_rule_has_one_content_and_the_next_one_is_higher() {
 }
 
 #[test]
+fn versions_begin_with_1_and_a_lower_one_that_is_recorded_judges_on() {
+    use ChangeKind::{Approve, Put};
+    let of = |version: i32, above: f64| RuleSpec {
+        version,
+        ..rule("hot", above)
+    };
+    let put = |version: i32, above: f64| change(Put, "hot", Some(&of(version, above)));
+    let (none, base) = (holding(&[], false, &[]), [of(-3, 85.0)]);
+    let known = holding(&base, false, &[]);
+    assert_eq!(known.rules(), base);
+    for standing in [&none, &known] {
+        for low in [put(0, 70.0), put(-3, 85.0)] {
+            let refused = standing.check_version(&low).unwrap_err();
+            let is_said = refused.contains("rule 'hot'") && refused.contains("begin with 1");
+            assert!(is_said, "{refused}");
+        }
+        assert_eq!(standing.check_version(&put(1, 70.0)), Ok(()));
+    }
+    assert_eq!(known.version_instead(&put(0, 70.0)), Ok(Some(1)));
+    assert!(none.version_instead(&put(0, 70.0)).is_err());
+    // One that waits since before may be approved.
+    let waits = put(0, 70.0);
+    let standing = holding(&[], true, std::slice::from_ref(&waits));
+    let approval = RuleChange {
+        actor: "lee".to_owned(),
+        ..RuleChange::answering(&waits, Approve, None)
+    };
+    assert_eq!(standing.check_version(&approval), Ok(()));
+}
+
+#[test]
 fn a_change_that_waits_has_its_version_until_it_is_rejected() {
     use ChangeKind::{Approve, Put, Reject};
     let of = |version: i32, above: f64| RuleSpec {

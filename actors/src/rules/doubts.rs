@@ -61,8 +61,28 @@ impl RuleSpec {
             }));
         }
         doubts.extend(self.idle_steps());
+        if self.version < 1 {
+            doubts.push(format!(
+                "version: {}, and versions begin with 1: a change of it is to have that or a higher one",
+                self.version
+            ));
+        }
         let about = |doubt: String| format!("rule '{}': {doubt}", self.id);
         doubts.into_iter().map(about).collect()
+    }
+
+    /// Whether it names models, facilities or phases: what of [`Self::doubts`] needs the names that
+    /// are known.
+    pub fn names_what_is_known(&self) -> bool {
+        let of_cohort = match &self.kind {
+            RuleKind::Cohort(cohort) => !cohort.normal.is_empty(),
+            _ => false,
+        };
+        let of_scope = self.only.as_ref().is_some_and(|only| {
+            let named = [&only.models, &only.facilities, &only.phases];
+            named.iter().any(|names| !names.is_empty())
+        });
+        of_cohort || of_scope
     }
 
     /// The datasets whose rows or windows it judges.
@@ -212,7 +232,13 @@ mod tests {
             rule[key] = value.clone();
         }
         let rule: RuleSpec = serde_json::from_value(rule).unwrap();
-        rule.doubts(Registry::builtin().datasets(), known)
+        let registry = Registry::builtin();
+        let datasets = registry.datasets();
+        let doubts = rule.doubts(datasets, known);
+        if !rule.names_what_is_known() {
+            assert_eq!(doubts, rule.doubts(datasets, None));
+        }
+        doubts
     }
 
     #[test]
@@ -241,6 +267,12 @@ mod tests {
                 vec![
                     "normal.state: its datasets never have 'grasp'; did you mean grasper?",
                     "normal.model: no robot is registered with the model 'Surgical-X'; did you mean Surgical-X1, Surgical-X2?",
+                ],
+            ),
+            (
+                json!({"version": 0}),
+                vec![
+                    "version: 0, and versions begin with 1: a change of it is to have that or a higher one",
                 ],
             ),
             (

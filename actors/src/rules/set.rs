@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
+use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::Priority;
 
 use super::compile::Compiled;
@@ -306,7 +306,24 @@ impl RuleSet {
             let rules = self.by_dataset.entry(index).or_default();
             let (only, by) = (spec.only.as_ref(), compiled.by.as_deref());
             let named = (only, by, compiled.needs_model);
-            rule.columns = TextColumns::resolve(named, dataset, &mut rules.texts)?;
+            let columns = TextColumns::resolve(named, dataset, &mut rules.texts);
+            rule.columns = columns.map_err(|why| {
+                let has_signal =
+                    |of: &Dataset| of.signals.iter().any(|known| matches(signal, &known.name));
+                let fits = |of: &Dataset| {
+                    of.kind == DatasetKind::Telemetry
+                        && has_signal(of)
+                        && TextColumns::resolve(named, of, &mut Vec::new()).is_ok()
+                };
+                let mut others = datasets.iter().map(|(_, of)| &**of);
+                match others.find(|of| fits(of)) {
+                    Some(other) if spec.dataset.is_none() => format!(
+                        "{why}; if only the rows of '{0}' are meant, set dataset = \"{0}\"",
+                        other.name
+                    ),
+                    _ => why,
+                }
+            })?;
             for signal in signals {
                 rules.add(judges, &rule, dataset, signal);
             }

@@ -208,6 +208,21 @@ impl RuleSpec {
         }
     }
 
+    /// Whether it may be put under its version. Rules that were recorded long ago may have a lower
+    /// one, and judge on.
+    ///
+    /// # Errors
+    /// Says which version it is, and what to do.
+    pub fn check_version(&self) -> Result<(), String> {
+        match self.version {
+            1.. => Ok(()),
+            version => Err(format!(
+                "rule '{}': its version is {version}: versions begin with 1",
+                self.id
+            )),
+        }
+    }
+
     /// The rule as it judges: one in the shadow under an id of its own.
     pub(super) fn as_judging(&self) -> Cow<'_, Self> {
         if !self.shadow {

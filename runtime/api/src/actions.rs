@@ -19,6 +19,7 @@ pub use known::Known;
 pub use theatre_queries::WIDE;
 
 use crate::model::Position;
+use crate::rule_changes::encoded;
 use crate::tokens::hex;
 
 /// Longest comment, reason or name, characters.
@@ -233,7 +234,10 @@ impl Action {
                 ("POST", "/api/v1/silences".to_owned(), json!(wish))
             }
             Deed::Unsilence { silence } => {
-                ("DELETE", format!("/api/v1/silences/{silence}"), Value::Null)
+                // A request that deletes has no body.
+                let why = comment.map(|comment| format!("?comment={}", encoded(comment)));
+                let path = format!("/api/v1/silences/{silence}{}", why.unwrap_or_default());
+                ("DELETE", path, Value::Null)
             }
         }
     }

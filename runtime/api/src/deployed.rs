@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use theatre_actors::control::StandingRules;
+use theatre_actors::control::{RuleBase, StandingRules};
 use theatre_actors::ports::{AccessStore, CheckpointStore, Error, EventLog, QueryResult, Role};
 use theatre_actors::time::Clock;
 use theatre_embedded::access::EmbeddedAccess;
@@ -39,12 +39,23 @@ impl ReportSource for OneReport {
     }
 }
 
-/// No rule is read, since none is put there.
+/// No rule was ever put.
 struct NoneForeseen;
 
 impl ForeseenRules for NoneForeseen {
     fn foreseen(&self) -> Result<StandingRules, Error> {
-        Err(Error::Refused("no rules are read here".to_owned()))
+        let registry = Registry::builtin();
+        let base = RuleBase {
+            rules: &[],
+            needs_approval: false,
+            datasets: registry.datasets(),
+            windows: None,
+        };
+        StandingRules::read(base, None).map_err(|error| Error::Refused(error.to_string()))
+    }
+
+    fn with_history(&self) -> Result<StandingRules, Error> {
+        self.foreseen()
     }
 }
 

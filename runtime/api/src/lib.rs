@@ -39,6 +39,7 @@ mod standing;
 mod tags;
 mod tls;
 mod tokens;
+mod wished;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

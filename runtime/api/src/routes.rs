@@ -21,7 +21,7 @@ use theatre_actors::ports::Role;
 use crate::{handlers, openapi, page};
 
 pub(crate) use limited::is_for_limited;
-use taken::{COMMENT, CONDITION, path, query, takes};
+use taken::{COMMENT, CONDITION, WHY, path, query, takes};
 pub(crate) use taken::{Kind, Parameter, Takes};
 
 /// What an answer holds.

@@ -38,6 +38,13 @@ pub trait ForeseenRules: Send + Sync {
     /// # Errors
     /// When store or log does not answer, or the stored state cannot be read.
     fn foreseen(&self) -> Result<StandingRules, Error>;
+
+    /// The rules as far as a partition has read and saved, with all changes that it ever read: also
+    /// those that it has forgotten, as far as the log has them.
+    ///
+    /// # Errors
+    /// As [`Self::foreseen`].
+    fn with_history(&self) -> Result<StandingRules, Error>;
 }
 
 /// By which way changes of rules come to the partitions.
@@ -186,8 +193,8 @@ fn record(change: &RuleChange, partition: u32) -> Result<NewRecord, Error> {
     })
 }
 
-/// A part of a path.
-fn encoded(part: &str) -> String {
+/// A part of a path or of a query.
+pub(crate) fn encoded(part: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     part.as_bytes()
         .iter()
@@ -210,11 +217,15 @@ pub fn request(change: &RuleChange) -> (&'static str, String, Value) {
             let body = json!({"rule": rule_json, "comment": comment});
             ("PUT", format!("/api/v1/rules/{rule}{shadow}"), body)
         }
-        ChangeKind::Remove => (
-            "DELETE",
-            format!("/api/v1/rules/{rule}{shadow}"),
-            Value::Null,
-        ),
+        ChangeKind::Remove => {
+            // A request that deletes has no body.
+            let sign = if change.shadow { '&' } else { '?' };
+            let why = (change.comment.as_deref())
+                .map(|comment| format!("{sign}comment={}", encoded(comment)));
+            let why = why.unwrap_or_default();
+            let path = format!("/api/v1/rules/{rule}{shadow}{why}");
+            ("DELETE", path, Value::Null)
+        }
         ChangeKind::Approve => {
             let id = encoded(change.approves.as_deref().unwrap_or_default());
             let path = format!("/api/v1/rules/changes/{id}/approve");
@@ -277,5 +288,14 @@ mod tests {
             ..change
         };
         assert_eq!(request(&removed).1, "/api/v1/rules/a%2Fb?shadow=true");
+        for (shadow, of) in [(true, "?shadow=true&"), (false, "?")] {
+            let why = RuleChange {
+                shadow,
+                comment: Some("so & so".to_owned()),
+                ..removed.clone()
+            };
+            let path = format!("/api/v1/rules/a%2Fb{of}comment=so%20%26%20so");
+            assert_eq!(request(&why).1, path);
+        }
     }
 }

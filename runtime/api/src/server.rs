@@ -10,7 +10,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::error::JsonPayloadError;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, web};
-use theatre_config::ConfigError;
+use theatre_config::{ConfigError, in_plain_words};
 
 use crate::access::{self, Remembered};
 use crate::body;
@@ -238,6 +238,10 @@ fn app(
                 Problem::new("too_large", format!("the body: {error}"))
             }
             JsonPayloadError::Payload(error) => body::broken(&error),
+            JsonPayloadError::Deserialize(error) => {
+                let plain = in_plain_words(&error.to_string());
+                Problem::bad(format!("the body: {plain}"))
+            }
             error => Problem::bad(format!("the body: {error}")),
         }
         .into()

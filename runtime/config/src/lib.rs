@@ -36,10 +36,10 @@ use theatre_actors::rules::{Micros, RuleSpec};
 use theatre_actors::window::AggregateSet;
 
 pub use path::ConfigPath;
+pub use plain::in_plain_words;
 pub use redact::{redacted, without_path};
 pub use rule_file::{RuleText, rules_of};
 
-use plain::in_plain_words;
 use reference::Span;
 
 /// Input topics, in the order of their positions in a new store: telemetry, robot events, procedure

@@ -6,7 +6,9 @@ use theatre_actors::rules::meant;
 /// How a parser introduces the names that there are.
 const KNOWN: [&str; 3] = [", expected one of ", ", expected ", ", available keys: "];
 /// What it says, and what a person would say.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 10] = [
+    ("invalid value: integer ", "out of range: "),
+    ("invalid type: unit variant,", "there is a name alone,"),
     ("expected f64", "expected a number"),
     ("expected i32", "expected a whole number"),
     (
@@ -21,13 +23,34 @@ const WORDS: [(&str, &str); 5] = [
         "wanted exactly 1 element, less than 1 element",
         "there must be one here",
     ),
+    (
+        "wanted exactly 1 element, found 0 elements",
+        "there must be one here",
+    ),
+    (
+        "invalid value: map, expected map with a single key",
+        "there must be one here, and no more: a rule has one kind, so write a rule for each",
+    ),
+    ("invalid type: map,", "invalid type: a table,"),
+];
+/// What it calls a table, by a name of the program's own.
+const TABLES: [&str; 3] = [
+    "expected struct variant",
+    "expected newtype variant",
+    "expected struct",
 ];
 
 /// The same with what may have been meant where a name is not known.
-pub(super) fn in_plain_words(said: &str) -> String {
+pub fn in_plain_words(said: &str) -> String {
     let mut plain = said.trim_end().to_owned();
     for (parser, person) in WORDS {
         plain = plain.replace(parser, person);
+    }
+    if let Some((before, after)) = TABLES.iter().find_map(|table| plain.split_once(table)) {
+        plain = format!(
+            "{before}expected a table of keys and values{}",
+            without_type(after)
+        );
     }
     let hint = plain.lines().find_map(unknown).and_then(|(name, known)| {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -36,6 +59,16 @@ pub(super) fn in_plain_words(said: &str) -> String {
     match hint {
         Some(hint) => format!("{plain}; {hint}"),
         None => plain,
+    }
+}
+
+/// What follows the name of a type, if one comes first.
+fn without_type(text: &str) -> &str {
+    match text.strip_prefix(' ') {
+        Some(named) if named.starts_with(char::is_uppercase) => {
+            named.trim_start_matches(|sign: char| sign.is_alphanumeric() || "_:".contains(sign))
+        }
+        _ => text,
     }
 }
 
@@ -48,6 +81,8 @@ fn unknown(line: &str) -> Option<(String, Vec<String>)> {
     ];
     let rest = begins.iter().find_map(|begin| line.strip_prefix(begin))?;
     let (name, known) = KNOWN.iter().find_map(|between| rest.split_once(between))?;
+    // Where JSON has it stands behind the names.
+    let known = known.split(" at line ").next().unwrap_or(known);
     let bare = |text: &str| text.trim().trim_matches('`').to_owned();
     // Of several keys the first.
     let name = bare(name.split(',').next().unwrap_or(name));
@@ -76,6 +111,14 @@ mod tests {
                 "; did you mean rule?",
             ),
             (
+                "unknown field `lines`, expected one of `id`, `reason` at line 1 column 9",
+                "`reason` at line 1 column 9",
+            ),
+            (
+                "unknown field `reson`, expected one of `id`, `reason` at line 1 column 9",
+                "; did you mean reason?",
+            ),
+            (
                 "unknown variant `arival`, expected `event_time` or `arrival`",
                 "; did you mean arrival?",
             ),
@@ -91,6 +134,26 @@ mod tests {
             (
                 "invalid type: string \"5\", expected f64",
                 "expected a number",
+            ),
+            (
+                "invalid type: string \"x\", expected struct ScopeSpec",
+                "string \"x\", expected a table of keys and values",
+            ),
+            (
+                "invalid type: integer `5`, expected struct variant RuleKind::Threshold",
+                "integer `5`, expected a table of keys and values",
+            ),
+            (
+                "invalid type: unit variant, expected struct variant",
+                "there is a name alone, expected a table of keys and values",
+            ),
+            (
+                "wanted exactly 1 element, found 0 elements",
+                "there must be one here",
+            ),
+            (
+                "invalid value: integer `99999999999`, expected i32",
+                "out of range: `99999999999`, expected a whole number",
             ),
         ] {
             let plain = in_plain_words(said);

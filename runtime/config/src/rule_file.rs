@@ -42,8 +42,8 @@ pub struct RuleText<'a> {
 }
 
 impl RuleText<'_> {
-    /// The rules, each good by itself: what they say of other rules is not looked at. Without
-    /// windows, rules on these are not compared with them.
+    /// The rules, each good by itself and to be put: what they say of other rules is not looked at.
+    /// Without windows, rules on these are not compared with them.
     ///
     /// # Errors
     /// With all faults, each with its place, what is wrong, and what may have been meant.
@@ -51,6 +51,16 @@ impl RuleText<'_> {
         self,
         datasets: &Datasets,
         windows: Option<&WindowPlan>,
+    ) -> Result<Vec<RuleSpec>, Vec<String>> {
+        self.checked(datasets, windows, RuleSpec::check_version)
+    }
+
+    /// The rules, each good by itself and by what else is checked.
+    fn checked(
+        self,
+        datasets: &Datasets,
+        windows: Option<&WindowPlan>,
+        also: fn(&RuleSpec) -> Result<(), String>,
     ) -> Result<Vec<RuleSpec>, Vec<String>> {
         let Written { rules, mut faults } = Written::read(self.path, self.text);
         for (at, (line, rule)) in rules.iter().enumerate() {
@@ -62,8 +72,9 @@ impl RuleText<'_> {
                 Some(windows) => RuleSet::check_window(rule, windows),
                 None => Ok(()),
             });
-            if let Err(error) = found {
-                faults.push(self.placed(*line, &error));
+            let found = found.map_err(|error| error.to_string());
+            if let Err(why) = found.and_then(|()| also(rule)) {
+                faults.push(self.placed(*line, &why));
             } else if let Some((taken, _)) = first {
                 let why = format!(
                     "rule '{}': the id is taken by the rule in line {taken}: give it another",
@@ -78,7 +89,8 @@ impl RuleText<'_> {
         }
     }
 
-    /// The rules, good together: all that they say of other rules is in the file, too.
+    /// The rules, good together: all that they say of other rules is in the file, too. Versions are
+    /// not looked at: a deployment may have begun with lower ones than are put now.
     ///
     /// # Errors
     /// As [`Self::each`].
@@ -87,7 +99,7 @@ impl RuleText<'_> {
         datasets: &Datasets,
         windows: Option<&WindowPlan>,
     ) -> Result<Vec<RuleSpec>, Vec<String>> {
-        let rules = self.each(datasets, windows)?;
+        let rules = self.checked(datasets, windows, |_| Ok(()))?;
         let mut lines = begins(self.text);
         lines.resize(rules.len(), 1);
         let faults = RuleSet::reference_faults(&rules).into_iter();
@@ -162,8 +174,14 @@ impl Written {
 
 /// The lines on which rules begin, from 1.
 fn begins(text: &str) -> Vec<usize> {
+    // Editors may write a mark before the first line, and people blanks between the brackets.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_one = |line: &str| {
+        let mut signs = line.chars().filter(|sign| !sign.is_whitespace());
+        BEGIN.chars().all(|sign| signs.next() == Some(sign))
+    };
     let lines = text.lines().enumerate();
-    let begins = lines.filter(|(_, line)| line.trim_start().starts_with(BEGIN));
+    let begins = lines.filter(|(_, line)| is_one(line));
     begins.map(|(at, _)| at + 1).collect()
 }
 
@@ -270,6 +288,20 @@ mod tests {
                 )],
                 vec![("line 4", "one kind")],
             ),
+            (
+                vec![
+                    format!(
+                        "\u{feff}{}",
+                        rule("a", "kind = { boolean = { signal = \"x\" } }")
+                    ),
+                    rule("b", GOOD).replace("[[rule]]", "[[ rule ]]"),
+                    rule("b", GOOD),
+                ],
+                vec![
+                    ("r.toml:1: rule 'a'", "'x'"),
+                    ("r.toml:9: rule 'b'", "in line 5"),
+                ],
+            ),
         ] {
             let found = faults(&rules.concat());
             assert_eq!(found.len(), expected.len(), "{found:#?}");
@@ -277,6 +309,17 @@ mod tests {
                 assert!(fault.contains(place) && fault.contains(why), "{fault}");
             }
         }
+    }
+
+    #[test]
+    fn a_version_below_1_may_have_been_begun_with_and_is_not_put() {
+        let low = rule("low", &format!("version = 0\n{GOOD}"));
+        let text = [rule("a", GOOD), low].concat();
+        assert_eq!(faults(&text), Vec::<String>::new());
+        let (path, text) = (Path::new("r.toml"), text.as_str());
+        let each = RuleText { path, text }.each(Registry::builtin().datasets(), None);
+        let expected = "r.toml:5: rule 'low': its version is 0: versions begin with 1";
+        assert_eq!(each.unwrap_err(), [expected]);
     }
 
     fn aggregate(window: &str, aggregate: &str) -> String {

@@ -17,14 +17,25 @@ pub(crate) struct Foreseen {
     pub(crate) base: Vec<RuleSpec>,
 }
 
-impl ForeseenRules for Foreseen {
-    fn foreseen(&self) -> Result<StandingRules> {
-        let base = RuleBase {
+impl Foreseen {
+    fn base(&self) -> RuleBase<'_> {
+        RuleBase {
             rules: &self.base,
             needs_approval: self.params.rules_approval,
             datasets: self.params.registry.datasets(),
             windows: Some(&self.params.processor.windows),
-        };
+        }
+    }
+}
+
+impl ForeseenRules for Foreseen {
+    fn foreseen(&self) -> Result<StandingRules> {
+        let base = self.base();
         theatre_queries::foreseen_rules(&*self.store, &*self.log, &self.params, base)
+    }
+
+    fn with_history(&self) -> Result<StandingRules> {
+        let base = self.base();
+        theatre_queries::rules_with_history(&*self.store, &*self.log, &self.params, base)
     }
 }

@@ -17,9 +17,9 @@ impl StandingRules {
         &self.base
     }
 
-    /// Whether the version of a rule that is put, or whose change is approved, is higher than those
-    /// that are known. The newest may be put once more as it is. A rule in the shadow has versions
-    /// of its own.
+    /// Whether the version of a rule that is put is 1 or higher, and that of one that is put, or
+    /// whose change is approved, higher than those that are known. The newest may be put once more
+    /// as it is. A rule in the shadow has versions of its own.
     ///
     /// # Errors
     /// Says which version is there, and what to do.
@@ -31,6 +31,9 @@ impl StandingRules {
             return Ok(());
         }
         let wanted = put.spec()?;
+        if approved.is_none() {
+            wanted.check_version()?;
+        }
         let mut known = self.recorded(put);
         if approved.is_some() {
             known.retain(|known| known.waits.is_none());
@@ -61,7 +64,7 @@ impl StandingRules {
         };
         let known = self.recorded(change);
         let newest = known.iter().map(|known| known.spec.version).max();
-        let next = newest.and_then(|newest| newest.checked_add(1));
+        let next = newest.and_then(next_after);
         next.map(Some).ok_or(why)
     }
 
@@ -92,9 +95,14 @@ impl StandingRules {
     }
 }
 
+/// The version after one; the first is 1.
+fn next_after(version: i32) -> Option<i32> {
+    version.checked_add(1).map(|next| next.max(1))
+}
+
 fn refusal(wanted: &RuleSpec, newest: &Recorded, is_approval: bool) -> String {
     let (id, version, known) = (&wanted.id, wanted.version, newest.spec.version);
-    let next = match known.checked_add(1) {
+    let next = match next_after(known) {
         Some(next) => format!("version {next} or higher"),
         None => "another id: there is no higher version".to_owned(),
     };

@@ -92,6 +92,14 @@ fn rules_that_cannot_work_say_why_and_what_may_have_been_meant() {
             "no text column 'operating_state'",
         ),
         (
+            with(
+                threshold("network_latency_ms"),
+                "only",
+                json!({"states": ["enabled"]}),
+            ),
+            "set dataset = \"robot_telemetry\"",
+        ),
+        (
             with(usage.clone(), "only", json!({"phases": ["a"]})),
             "are of rows",
         ),

@@ -3,7 +3,7 @@
 //! Who acts is the caller's token, never what a body says. The answer comes when the action is in the
 //! log; it counts once the pipeline has read it.
 
-use actix_web::web::{Json, Path};
+use actix_web::web::{Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -236,11 +236,12 @@ pub(crate) async fn silence(
 
 pub(crate) async fn unsilence(
     silence: Path<String>,
+    said: Query<Said>,
     http: HttpRequest,
     caller: Caller,
     state: Shared,
 ) -> Answer<HttpResponse> {
-    let request = Request::of(&http, caller, None, "")?;
+    let request = Request::of(&http, caller, said.comment.as_deref(), "")?;
     let meant = move |known: &Known<'_>| {
         let (robot, deed) = known.unsilence(&silence)?;
         match &deed {

@@ -18,6 +18,7 @@ use crate::keyed::{Key, once};
 use crate::model::{Change, ChangeAccepted, Page, Rule};
 use crate::problem::{Answer, Problem};
 use crate::rule_changes::{self, DATASET, Fault, Way};
+use crate::wished::rule_of;
 use crate::{Parts, access};
 
 /// A change of the rule that runs in the shadow.
@@ -25,6 +26,14 @@ use crate::{Parts, access};
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct OfShadow {
     shadow: bool,
+}
+
+/// Which rule of an id is removed, and why.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Removal {
+    shadow: bool,
+    comment: Option<String>,
 }
 
 /// Why a change is rejected.
@@ -77,7 +86,10 @@ pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Rule>>> {
 }
 
 pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Change>>> {
-    let (as_of, standing) = ask(&state, |parts| Ok((now(parts)?, standing(parts)?))).await?;
+    let (as_of, standing) = ask(&state, |parts| {
+        Ok((now(parts)?, parts.foreseen.with_history()?))
+    })
+    .await?;
     let shown = |change: &RuleChange| Change::of(change, standing.fate(change));
     Ok(Json(Page {
         items: standing.changes().iter().rev().map(shown).collect(),
@@ -116,7 +128,8 @@ async fn change(
         let topic = parts.topics.get(DATASET);
         let topic = topic.ok_or_else(|| Problem::missing("topic of", DATASET))?;
         let prepare = || {
-            let mut standing = standing(parts)?;
+            // Also upon what was accepted a moment ago, and no partition has saved yet.
+            let mut standing = parts.foreseen.foreseen()?;
             let change = RuleChange {
                 change_id: rule_changes::new_id(),
                 at: parts.clock.now().0,
@@ -139,11 +152,13 @@ async fn change(
                 patience: rule_changes::PATIENCE,
             };
             let who = (&*caller.id, from.clone());
+            let warnings = warnings(parts, change)?;
             rule_changes::append(std::slice::from_ref(change), &way, who)?;
             Ok(ChangeAccepted {
                 change_id: change.change_id.clone(),
                 rule_id: change.rule_id.clone(),
                 is_waiting: parts.rules_approval && !change.is_answer(),
+                warnings,
             })
         };
         once(parts, key.as_ref(), prepare, act)
@@ -152,6 +167,20 @@ async fn change(
     Ok(HttpResponse::Accepted()
         .content_type("application/json")
         .body(answer))
+}
+
+/// What of a rule that is put may not be meant so.
+fn warnings(parts: &Parts, change: &RuleChange) -> Answer<Vec<String>> {
+    if change.kind != ChangeKind::Put {
+        return Ok(Vec::new());
+    }
+    let rule = change.spec().map_err(Problem::bad)?;
+    // They stand in the states of all robots.
+    let known = match rule.names_what_is_known() {
+        true => Some(theatre_queries::known_names(&*parts.store)?),
+        false => None,
+    };
+    Ok(rule.doubts(parts.registry.datasets(), known.as_ref()))
 }
 
 pub(crate) async fn put(
@@ -163,6 +192,7 @@ pub(crate) async fn put(
     state: Shared,
 ) -> Answer<HttpResponse> {
     let wish = wish.into_inner().0;
+    rule_of(&wish.rule).map_err(Problem::bad)?;
     let put = RuleChange {
         kind: ChangeKind::Put,
         rule_id: rule.into_inner(),
@@ -196,7 +226,7 @@ fn of_rule(change: RuleChange) -> impl FnOnce(&mut StandingRules) -> Answer<Rule
 
 pub(crate) async fn remove(
     rule: Path<String>,
-    of: Query<OfShadow>,
+    of: Query<Removal>,
     http: HttpRequest,
     caller: Known,
     state: Shared,
@@ -205,6 +235,7 @@ pub(crate) async fn remove(
         kind: ChangeKind::Remove,
         rule_id: rule.into_inner(),
         shadow: of.shadow,
+        comment: text("the comment", of.comment.as_deref())?,
         ..RuleChange::default()
     };
     change(of_rule(removed), "", &http, caller, state).await

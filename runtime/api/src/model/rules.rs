@@ -120,4 +120,6 @@ pub(crate) struct ChangeAccepted {
     pub(crate) rule_id: String,
     /// It waits for another person; else it counts once the pipeline has read it.
     pub(crate) is_waiting: bool,
+    /// What of a rule that is put is not wrong, and may not be meant so.
+    pub(crate) warnings: Vec<String>,
 }

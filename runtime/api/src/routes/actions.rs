@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::web;
 use theatre_actors::ports::Role;
 
-use super::{COMMENT, CONDITION, Gives, RouteSpec, path, schema, takes};
+use super::{COMMENT, CONDITION, Gives, RouteSpec, WHY, path, schema, takes};
 use crate::actions::SilenceWish;
 use crate::handlers;
 use crate::handlers::actions::Assignment;
@@ -68,7 +68,7 @@ pub(super) fn all() -> Vec<RouteSpec> {
             path: "/api/v1/silences/{silence}",
             role: Some(Role::Operator),
             summary: "Takes a silence back.",
-            parameters: vec![path("silence", "Id of the silence.")],
+            parameters: vec![path("silence", "Id of the silence."), WHY],
             takes: None,
             status: 202,
             gives: Gives::Json(schema::<Acted>),

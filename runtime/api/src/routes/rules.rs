@@ -5,7 +5,7 @@ use actix_web::web;
 use theatre_actors::ports::Role;
 
 use super::{
-    COMMENT, Gives, Kind, Parameter, RouteSpec, Takes, asked, get, path, query, schema, takes,
+    COMMENT, Gives, Kind, Parameter, RouteSpec, Takes, WHY, asked, get, path, query, schema, takes,
 };
 use crate::handlers;
 use crate::handlers::rules::{Because, RuleWish};
@@ -75,7 +75,7 @@ fn changes() -> Vec<RouteSpec> {
             Method::DELETE,
             "/api/v1/rules/{rule}",
             "Removes a rule; what is open under it ends with that reason.",
-            vec![RULE, SHADOW],
+            vec![RULE, SHADOW, WHY],
             None,
             || web::delete().to(handlers::rules::remove),
         ),

@@ -79,6 +79,7 @@ pub(super) const LIMIT: Parameter = query(
 pub(super) const ROBOT: Parameter = query("robot", Kind::Text, "Only of this robot.");
 pub(super) const ROBOT_ID: Parameter = path("robot", "Id of the robot.");
 pub(super) const CONDITION: Parameter = path("condition", "Id of the condition.");
+pub(super) const WHY: Parameter = query("comment", Kind::Text, "Why, without personal data.");
 pub(super) const PRIORITY: Parameter = query(
     "priority",
     Kind::OneOf(&["high", "medium", "low"]),

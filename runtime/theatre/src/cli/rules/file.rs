@@ -76,7 +76,9 @@ fn whole(file: &Path, config: &mut Config, datasets: &Datasets) -> Result<Vec<Ru
         path: file,
         text: &text,
     };
-    some(file, rules.whole(datasets, windows.as_ref())).map_err(Failure::Usage)
+    let each = rules.each(datasets, windows.as_ref());
+    let whole = each.and_then(|_| rules.whole(datasets, windows.as_ref()));
+    some(file, whole).map_err(Failure::Usage)
 }
 
 /// The rules of a file, each by itself: what it says of other rules is not looked at.
