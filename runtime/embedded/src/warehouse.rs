@@ -35,6 +35,7 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY
     files INTEGER NOT NULL) STRICT;";
 
 mod adopted;
+mod copied;
 mod erase;
 mod file_table;
 mod loaded_files;
@@ -43,6 +44,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use copied::CopiedTable;
 use loaded_files::{Footers, Values};
 pub use tables::LIMITS;
 use tables::{compare, ensure_table};
