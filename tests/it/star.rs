@@ -494,14 +494,23 @@ fn a_copy_of_the_warehouse_is_read_by_any_sqlite() -> Result<()> {
         lines.next().and_then(|line| line["rows"].as_i64())
     };
     ensure!(rows("loaded_files").is_none() && rows("dim_time") == Some(1_440));
+    // Ordered by all columns: rows that do not differ may stand in any order.
+    let everything = |name: &str| -> Result<String> {
+        let first = warehouse.query(&format!("SELECT * FROM {name} LIMIT 1"))?;
+        let order: Vec<String> = (1..=first.columns.len()).map(|at| at.to_string()).collect();
+        Ok(format!(
+            "SELECT * FROM {name} ORDER BY {}",
+            order.join(", ")
+        ))
+    };
     let mut questions = Vec::new();
     for table in theatre_star::tables() {
         let name = table.name;
         ensure!(rows(&name).is_some(), "{name} is not among them");
-        questions.push(everything_of(&warehouse, &name)?);
+        questions.push(everything(&name)?);
     }
     for view in VIEWS.iter().chain(theatre_star::PEOPLE) {
-        questions.push(everything_of(&warehouse, view.name)?);
+        questions.push(everything(view.name)?);
     }
     questions.extend(REPORTS.iter().map(|of| of.query(&Dialect::Sqlite)));
     let found = found_by_python(&to, &questions)?;
@@ -512,7 +521,7 @@ fn a_copy_of_the_warehouse_is_read_by_any_sqlite() -> Result<()> {
         let columns = expected.columns.clone();
         compare(sql, &QueryResult { columns, rows }, &expected)?;
     }
-    ensure!(many > 10_000, "{many} rows");
+    ensure!(many > 1_000, "{many} rows");
     ensure!(run(folder.path(), &copy).is_err(), "a file is not replaced");
     ensure!(!folder.path().join("copy.sqlite.part").exists());
     Ok(())

@@ -1,9 +1,6 @@
 -- A case, also one under way, over its legs: from the first start to the end of the leg that changed last, on whose robot it is. Keys are those that were
 -- valid when it began there; those of the surgeon when the case began.
-WITH legs AS (
-    -- Named here and asked for twice, so that the database puts it together once.
-    SELECT * FROM {schema}.star_legs
-), described AS (
+WITH legs AS @once(SELECT * FROM {schema}.star_legs), described AS (
     SELECT l.procedure_key, MAX(e.patient_id) AS patient_id, MAX(e.complexity) AS complexity_score, MAX(e.patient_age) AS patient_age,
         MAX(CASE WHEN e.patient_gender <> @symbol(Gender, unknown) THEN e.patient_gender END) AS patient_gender
     FROM {schema}.procedure_events e
