@@ -31,6 +31,10 @@ const WHAT: &str = "warehouse";
 /// is saved.
 const PAGE_BYTES: u32 = 16_384;
 
+/// Memory for the pages and the sorted rows of queries, KiB. With SQLite's own 2 MiB a report on all
+/// samples is sorted in dozens of parts, each through a file.
+const QUERY_KIB: i64 = 32 << 10;
+
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,
     files INTEGER NOT NULL) STRICT;";
 
@@ -68,6 +72,9 @@ impl EmbeddedWarehouse {
     }
 
     fn of(writer: Connection, reader: Connection) -> Result<Self> {
+        reader
+            .pragma_update(None, "cache_size", -QUERY_KIB)
+            .map_err(fault(WHAT))?;
         let footers = Footers::default();
         for connection in [&writer, &reader] {
             file_table::register(connection, &footers).map_err(fault(WHAT))?;
