@@ -82,7 +82,7 @@ fn rows_that_a_build_of_before_is_writing_are_among_them() -> Result<()> {
         let url = url.clone();
         move || migrate(&url)
     });
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'theatre.robot_windows'::regclass";
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = 'theatre.robot_windows'::regclass";
     while count(&url, waits)? == 0 {
         ensure!(!migrating.is_finished(), "it does not wait for the writer");
         thread::sleep(Duration::from_millis(20));
