@@ -12,7 +12,6 @@ use theatre_actors::ports::{CheckpointStore, RowSelection};
 use theatre_actors::time::LogTime;
 use theatre_config::store::{KeptTables, StoreConfig};
 use theatre_pipeline::Step;
-use theatre_pipeline::outbox::OutboxConsumer;
 use theatre_system::blocking::IoRuntime;
 
 use super::{columns, commit, compare, consumer, count, execute, rows_of, store, windows};
