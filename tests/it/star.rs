@@ -458,3 +458,71 @@ fn the_command_prints_every_report_in_every_format() -> Result<()> {
     ensure!(elsewhere.is_err(), "only reports are printed as CSV");
     Ok(())
 }
+
+/// What Python's own SQLite finds in a file, by question.
+fn found_by_python(file: &Path, questions: &[String]) -> Result<Vec<Vec<Vec<Value>>>> {
+    let program = "import json, sqlite3, sys
+file = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)
+print(json.dumps([[list(row) for row in file.execute(sql)] for sql in json.load(sys.stdin)]))";
+    let mut python = std::process::Command::new("python3")
+        .args(["-c", program])
+        .arg(file)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let questions = serde_json::to_vec(questions)?;
+    let mut stdin = python.stdin.take().context("it has a standard input")?;
+    std::io::Write::write_all(&mut stdin, &questions)?;
+    drop(stdin);
+    let output = python.wait_with_output()?;
+    ensure!(output.status.success(), "python3: {}", output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[test]
+fn a_copy_of_the_warehouse_is_read_by_any_sqlite() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let warehouse = loaded(folder.path(), &small())?;
+    let to = folder.path().join("copy.sqlite");
+    // What a copy that was killed has left.
+    std::fs::write(folder.path().join("copy.sqlite.part"), "half")?;
+    let path = to.to_string_lossy().into_owned();
+    let copy = ["--output", "json", "warehouse", "copy", &path];
+    let printed: Vec<Value> = serde_json::from_slice(&run(folder.path(), &copy)?.stdout)?;
+    let rows = |table: &str| {
+        let mut lines = printed.iter().filter(|line| line["table"] == table);
+        lines.next().and_then(|line| line["rows"].as_i64())
+    };
+    ensure!(rows("loaded_files").is_none() && rows("dim_time") == Some(1_440));
+    // Ordered by all columns: rows that do not differ may stand in any order.
+    let everything = |name: &str| -> Result<String> {
+        let first = warehouse.query(&format!("SELECT * FROM {name} LIMIT 1"))?;
+        let order: Vec<String> = (1..=first.columns.len()).map(|at| at.to_string()).collect();
+        Ok(format!(
+            "SELECT * FROM {name} ORDER BY {}",
+            order.join(", ")
+        ))
+    };
+    let mut questions = Vec::new();
+    for table in theatre_star::tables() {
+        let name = table.name;
+        ensure!(rows(&name).is_some(), "{name} is not among them");
+        questions.push(everything(&name)?);
+    }
+    for view in VIEWS.iter().chain(theatre_star::PEOPLE) {
+        questions.push(everything(view.name)?);
+    }
+    questions.extend(REPORTS.iter().map(|of| of.query(&Dialect::Sqlite)));
+    let found = found_by_python(&to, &questions)?;
+    let mut many = 0;
+    for (sql, rows) in questions.iter().zip(found) {
+        let expected = warehouse.query(sql)?;
+        many += rows.len();
+        let columns = expected.columns.clone();
+        compare(sql, &QueryResult { columns, rows }, &expected)?;
+    }
+    ensure!(many > 1_000, "{many} rows");
+    ensure!(run(folder.path(), &copy).is_err(), "a file is not replaced");
+    ensure!(!folder.path().join("copy.sqlite.part").exists());
+    Ok(())
+}

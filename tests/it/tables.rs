@@ -33,6 +33,7 @@ use theatre_tests::deployment::{Deployment, PATIENCE};
 use theatre_tests::{repository, servers, spawn};
 
 mod erased;
+mod of_before;
 mod rights;
 
 /// Views that the embedded warehouse has under these names in another form.
@@ -570,38 +571,6 @@ fn windows() -> Vec<OutputEvent> {
         window::output(&format!("r{}", at % 2), "robot_telemetry", &row)
     });
     windows.collect()
-}
-
-#[test]
-fn single_rows_of_windows_of_a_build_of_before_become_groups() -> Result<()> {
-    let (url, store) = store(KeptTables::All)?;
-    let config = StoreConfig::default();
-    store.ensure_layout(&["a".to_owned()], 1)?;
-    let epoch = store.acquire(0)?;
-    commit(&*store, epoch, 1, windows())?;
-    ensure!(consumer(&store, epoch, KeptTables::All)?.step(true)? == Step::Worked);
-    let columns = columns(&url, "robot_windows")?;
-    let before = rows_of(&url, "robot_windows", &columns)?;
-    ensure!(before.len() == 4, "a row for each signal: {before:?}");
-    ensure!(store.row_count(OutputKind::Window)? == before.len() as u64);
-    execute(
-        &url,
-        "CREATE TABLE theatre.of_before AS SELECT * FROM theatre.robot_windows;
-         DROP VIEW theatre.robot_windows; DROP TABLE theatre.robot_window_arrays;
-         ALTER TABLE theatre.of_before RENAME TO robot_windows;
-         DELETE FROM theatre.tables_made",
-    )?;
-    theatre_postgres::migrate(&url, &config, &IoRuntime::start()?)?;
-    compare(
-        "robot_windows",
-        &rows_of(&url, "robot_windows", &columns)?,
-        &before,
-    )?;
-    ensure!(store.row_count(OutputKind::Window)? == before.len() as u64);
-    // Every moment of them is long past.
-    ensure!(store.expire_rows(LogTime(i64::MAX / 2), 1_000)? > 0);
-    ensure!(rows_of(&url, "robot_windows", &columns)?.is_empty());
-    Ok(())
 }
 
 #[test]

@@ -31,10 +31,15 @@ const WHAT: &str = "warehouse";
 /// is saved.
 const PAGE_BYTES: u32 = 16_384;
 
+/// Memory for the pages and the sorted rows of queries, KiB. With SQLite's own 2 MiB a report on all
+/// samples is sorted in dozens of parts, each through a file.
+const QUERY_KIB: i64 = 32 << 10;
+
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,
     files INTEGER NOT NULL) STRICT;";
 
 mod adopted;
+mod copied;
 mod erase;
 mod file_table;
 mod loaded_files;
@@ -43,6 +48,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use copied::CopiedTable;
 use loaded_files::{Footers, Values};
 pub use tables::LIMITS;
 use tables::{compare, ensure_table};
@@ -66,6 +72,9 @@ impl EmbeddedWarehouse {
     }
 
     fn of(writer: Connection, reader: Connection) -> Result<Self> {
+        reader
+            .pragma_update(None, "cache_size", -QUERY_KIB)
+            .map_err(fault(WHAT))?;
         let footers = Footers::default();
         for connection in [&writer, &reader] {
             file_table::register(connection, &footers).map_err(fault(WHAT))?;

@@ -172,6 +172,29 @@ impl Tables {
         meant.count(connection, &sql).await
     }
 
+    /// The table that holds the rows of a kind, and how many rows one of its rows stands for. Where
+    /// they are not kept any more (`tables = "off"`) it may be as a build of before has left it: single
+    /// rows under the name of the view.
+    async fn held(
+        &self,
+        connection: &mut PgConnection,
+        kind: OutputKind,
+    ) -> Attempt<Option<(String, String)>> {
+        let length = Groups::of(&self.schema, kind).map(|groups| groups.length());
+        let length = length.unwrap_or_else(|| "1".to_owned());
+        let single = (kind.spec().table.name, "1".to_owned());
+        for (name, length) in [(written(kind), length), single] {
+            let table = format!("{}.{}", quoted(&self.schema), quoted(name));
+            let sql = "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass($1) AND relkind = 'r')";
+            let query = sqlx::query_scalar(sql).bind(&table);
+            let is_there: bool = query.fetch_one(&mut *connection).await?;
+            if is_there {
+                return Ok(Some((table, length)));
+            }
+        }
+        Ok(None)
+    }
+
     /// `None` where there is no such table, or none of its rows can be meant.
     async fn meaning(
         &self,
@@ -179,11 +202,9 @@ impl Tables {
         kind: OutputKind,
         rows: &RowSelection,
     ) -> Attempt<Option<Meant>> {
-        let table = format!("{}.{}", quoted(&self.schema), quoted(written(kind)));
-        let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-            .bind(&table)
-            .fetch_one(connection)
-            .await?;
+        let Some((table, length)) = self.held(connection, kind).await? else {
+            return Ok(None);
+        };
         let by_robot = rows.robot_column.as_deref();
         let by_time = rows
             .time_column
@@ -193,10 +214,9 @@ impl Tables {
         let mut conditions = vec!["$1::text[] IS NULL AND $2::timestamptz IS NULL".to_owned()];
         conditions.extend(by_robot.map(|name| format!("{} = ANY ($1)", quoted(name))));
         conditions.extend(by_time.map(|name| format!("{} < $2", quoted(name))));
-        let length = Groups::of(&self.schema, kind).map(|groups| groups.length());
-        Ok((is_there && !rows.is_empty()).then(|| Meant {
+        Ok((!rows.is_empty()).then(|| Meant {
             table,
-            length: length.unwrap_or_else(|| "1".to_owned()),
+            length,
             rows: conditions.join(" OR "),
             robots: rows.robots.iter().cloned().collect(),
             before: rows.before.map(Moment),

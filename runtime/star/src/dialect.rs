@@ -169,6 +169,8 @@ fn fingerprint(values: &[&str], separator: &str) -> String {
 
 fn sqlite(name: &str, arguments: &[&str]) -> Option<String> {
     let written = match (name, arguments) {
+        // What is asked for more than once SQLite would put together each time.
+        ("once", [query]) => format!("MATERIALIZED ({query})"),
         ("past", _) => "-62135596800000000".to_owned(),
         ("future", _) => "253370764800000000".to_owned(),
         ("date_key", [time]) => {
@@ -225,6 +227,7 @@ fn redshift(name: &str, arguments: &[&str]) -> Option<String> {
     };
     let each = |text: &str, key: &str| json(&element(text, "place.number"), key);
     let written = match (name, arguments) {
+        ("once", [query]) => format!("({query})"),
         ("past", _) => "CAST('0001-01-01 00:00:00' AS TIMESTAMP)".to_owned(),
         ("future", _) => "CAST('9999-01-01 00:00:00' AS TIMESTAMP)".to_owned(),
         ("date_key", [time]) => format!("CAST(TO_CHAR({time}, 'YYYYMMDD') AS INTEGER)"),

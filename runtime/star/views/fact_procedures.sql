@@ -1,10 +1,10 @@
 -- A case, also one under way, over its legs: from the first start to the end of the leg that changed last, on whose robot it is. Keys are those that were
 -- valid when it began there; those of the surgeon when the case began.
-WITH described AS (
+WITH legs AS @once(SELECT * FROM {schema}.star_legs), described AS (
     SELECT l.procedure_key, MAX(e.patient_id) AS patient_id, MAX(e.complexity) AS complexity_score, MAX(e.patient_age) AS patient_age,
         MAX(CASE WHEN e.patient_gender <> @symbol(Gender, unknown) THEN e.patient_gender END) AS patient_gender
     FROM {schema}.procedure_events e
-    JOIN {schema}.star_legs l ON l.procedure_id = e.procedure_id AND l.robot_id = e.robot_id AND e.event_time <= l.changed_at
+    JOIN legs l ON l.procedure_id = e.procedure_id AND l.robot_id = e.robot_id AND e.event_time <= l.changed_at
         AND (l.namesake_until IS NULL OR e.event_time > l.namesake_until)
     GROUP BY l.procedure_key
 ), first_cases AS (
@@ -13,7 +13,7 @@ WITH described AS (
     SELECT l.*, COALESCE(l.surgeon_id, l.case_surgeon_id) AS operator_id, COALESCE(l.result, l.case_result) AS clinical,
         CASE WHEN l.ended_at > l.case_started_at THEN @seconds(l.case_started_at, l.ended_at) / 60.0
             WHEN l.ended_at IS NOT NULL AND l.case_started_at IS NOT NULL THEN 0 END AS duration_minutes
-    FROM {schema}.star_legs l WHERE l.is_latest
+    FROM legs l WHERE l.is_latest
 )
 SELECT c.procedure_key, c.procedure_id, c.outcome_id, c.robot_id, r.robot_key, c.operator_id AS surgeon_id, s.surgeon_key, r.facility_id, f.facility_key,
     r.model AS robot_model, m.model_key, COALESCE(c.procedure_type, c.case_type) AS procedure_type, COALESCE(c.category, c.case_category) AS category,

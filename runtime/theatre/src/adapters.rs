@@ -1,6 +1,7 @@
 //! Which adapter stands behind each port: what the configuration names by URL, and an embedded file
 //! where it names nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use theatre_actors::ports::{
@@ -16,7 +17,7 @@ use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
-use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_embedded::warehouse::{CopiedTable, EmbeddedWarehouse};
 use theatre_pipeline::{PipelineParams, Ports, outbox};
 use theatre_registry::Sources;
 use theatre_schemas::registry::Registry;
@@ -164,6 +165,21 @@ impl<'a> Adapters<'a> {
                 &self.dir.warehouse(),
             )?)),
         }
+    }
+
+    /// Copies the embedded warehouse into a file that any program can read; says which tables it
+    /// has.
+    ///
+    /// # Errors
+    /// Where the warehouse is another one, or none; as [`EmbeddedWarehouse::copy_to`].
+    pub fn copy_warehouse(&self, to: &Path) -> Result<Vec<CopiedTable>> {
+        if self.config.warehouse.url.is_some() {
+            return Err(Error::Refused(
+                "[warehouse] url is set: only the embedded warehouse is copied into a file"
+                    .to_owned(),
+            ));
+        }
+        EmbeddedWarehouse::open_read_only(&self.dir.warehouse())?.copy_to(to)
     }
 }
 

@@ -149,7 +149,8 @@ impl Groups {
         format!("cardinality({})", first.unwrap_or_default())
     }
 
-    /// Builds of before had a table of single rows under the view's name: it becomes groups.
+    /// Builds of before had a table of single rows under the view's name: it becomes groups. One of
+    /// them may be writing it, and goes on once this is done: what it has written is seen by then.
     fn taken_from_rows(&self) -> String {
         let shared = listed(self.shared().iter().map(|column| &column.name));
         let own = listed(self.own().iter().map(|column| &column.name));
@@ -168,6 +169,7 @@ impl Groups {
         format!(
             "DO $grouping$ BEGIN
                 IF EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'r') THEN
+                    LOCK TABLE {view} IN ACCESS EXCLUSIVE MODE;
                     INSERT INTO {table} ({shared}, {COMMITTED_AT}, {own})
                         SELECT {shared}, min({COMMITTED_AT}), {} FROM {view} GROUP BY {shared} ON CONFLICT DO NOTHING;
                     DROP TABLE {view};

@@ -375,12 +375,17 @@ impl Run {
         if self.until_drained {
             service.drain_all()?;
             let interrupted = service.is_stopping();
+            let took = service.started.elapsed().as_secs_f64();
             service.end()?;
-            return if interrupted {
-                Err(Failure::Interrupted)
+            if interrupted {
+                return Err(Failure::Interrupted);
+            }
+            if theatre_telemetry::logs::is_json() {
+                tracing::info!(took_s = took, "drained");
             } else {
-                output::if_json(common.output, &json!({"drained": true}))
-            };
+                eprintln!("drained in {took:.1} s");
+            }
+            return output::if_json(common.output, &json!({"drained": true}));
         }
         serving::serve(&mut service, common, None)?;
         service.watch_rules()?;

@@ -1,12 +1,16 @@
-//! `theatre warehouse`: queries of the warehouse, and the users of its database.
+//! `theatre warehouse`: queries of the warehouse, a copy of it for other programs, and the users of
+//! its database.
+
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::output::rows;
 use super::service::Place;
 use super::{Common, Failure};
 
-/// Looks at the warehouse, and lets users in.
+/// Looks at the warehouse, copies it, and lets users in.
 #[derive(Debug, Subcommand)]
 pub(super) enum Warehouse {
     /// One read-only statement, passed as it is.
@@ -16,6 +20,17 @@ pub(super) enum Warehouse {
     Query {
         /// The statement.
         sql: String,
+    },
+    /// Copies the embedded warehouse into a new SQLite file of plain tables and views, for sqlite3
+    /// and other programs that read such files. Theatre may be running: all is of one moment.
+    #[command(
+        after_help = "Example: theatre warehouse copy fleet.sqlite, then\n         \
+                            sqlite3 fleet.sqlite \"SELECT * FROM alerts WHERE is_open\""
+    )]
+    Copy {
+        /// The file, which is not there yet.
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
     },
     /// Makes users of the database on Redshift that are missing, and gives each its rights, also on
     /// tables that will be made; no one else may make any after that. It wants a user who may do
@@ -42,15 +57,23 @@ impl Warehouse {
                 let headings: Vec<&str> = result.columns.iter().map(String::as_str).collect();
                 rows(common.output, &headings, &result.rows)
             }
+            Self::Copy { to } => copy(common, &to),
             Self::Users { load, read } => let_in(common, load, read),
         }
     }
 }
 
+fn copy(common: &Common, to: &Path) -> Result<(), Failure> {
+    let tables = Place::of(common)?.look()?.copy_warehouse(to)?;
+    let lines: Vec<_> = tables
+        .into_iter()
+        .map(|table| vec![json!(table.name), json!(table.rows)])
+        .collect();
+    rows(common.output, &["table", "rows"], &lines)
+}
+
 #[cfg(feature = "redshift")]
 fn let_in(common: &Common, load: Vec<String>, read: Vec<String>) -> Result<(), Failure> {
-    use serde_json::json;
-
     let config = super::service::config(common)?;
     let Some(url) = &config.warehouse.url else {
         return Err(Failure::Usage(

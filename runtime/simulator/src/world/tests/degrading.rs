@@ -98,6 +98,47 @@ fn every_failure_was_seen_coming_and_led_to_its_service() {
 }
 
 #[test]
+fn in_a_year_every_service_has_its_cause_and_every_failure_its_service() {
+    let settings = Settings {
+        span_us: 365 * DAY_US,
+        ..Settings::of(Profile::Degrading, 4)
+    };
+    let (facts, truth) = facts(&settings);
+    let at = |note: &Value| note["event_time"].as_i64().unwrap();
+    let failures: BTreeMap<&str, i64> = named(&truth, "failure")
+        .map(|note| (text(note, "serial"), at(note)))
+        .collect();
+    let planned: BTreeMap<&str, i64> = contents!(facts, Log)
+        .filter(|(_, log)| log.status == "planned")
+        .map(|(fact, log)| (log.maintenance_id.as_str(), fact.time))
+        .collect();
+    let (mut served, mut dates) = (BTreeSet::new(), 0);
+    for service in named(&truth, "service") {
+        if service["type"] == "emergency" {
+            assert_eq!(service["cause"], "failure");
+            let parts = service["parts"].as_array().unwrap();
+            assert!(!parts.is_empty(), "{service}");
+            for part in parts {
+                let serial = text(part, "serial");
+                assert!(part["failed"] == true && failures[serial] <= at(service));
+                assert!(served.insert(serial), "{serial} is replaced twice");
+            }
+        } else {
+            assert_eq!(service["cause"], "date");
+            assert!(planned[text(service, "maintenance_id")] <= at(service));
+            dates += 1;
+        }
+    }
+    // The technician of the last hours is on the way yet.
+    let end = settings.start_us + settings.span_us;
+    for (serial, failed_at) in &failures {
+        let is_served = served.contains(serial) || *failed_at > end - DAY_US;
+        assert!(is_served, "nobody came for {serial}");
+    }
+    assert!(served.len() > 50 && dates > 100, "{} {dates}", served.len());
+}
+
+#[test]
 fn services_replace_parts_and_the_registry_says_so() {
     let (facts, truth) = months(2);
     let mut registered: BTreeMap<&str, Vec<(i64, BTreeSet<&str>)>> = BTreeMap::new();
