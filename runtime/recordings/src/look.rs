@@ -3,7 +3,10 @@
 //! What is found is a [`Mapping`] with the reasons in words ([`Looked::findings`]). What a file does
 //! not say is not guessed: [`Looked::unclear`] names the key that decides.
 
+mod apart;
 mod column;
+mod cutting;
+mod epochs;
 mod first_rows;
 mod header;
 mod roles;
@@ -307,7 +310,7 @@ fn fields(
                 .filter(|_| has_units)
                 .map(str::to_owned)
                 .or_else(|| units.get(at).map(|unit| unit.trim().to_owned()))
-                .filter(|unit| !unit.is_empty()),
+                .filter(|unit| unit.contains(|sign: char| sign.is_alphanumeric() || sign == '%')),
             name: name.to_owned(),
             field,
             column_type,

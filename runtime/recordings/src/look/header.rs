@@ -1,8 +1,10 @@
 //! Where the names of the columns stand in a table of text.
 
 use super::Looking;
+use super::apart::{is_clock, is_date};
+use super::cutting::cells;
 use super::roles::is_time_name;
-use super::text::{cells, signs};
+use super::text::signs;
 use crate::csv::Dialect;
 use crate::mapping::{Header, Mapping};
 use crate::records::shown;
@@ -86,13 +88,59 @@ pub(super) fn names(
         };
     }
     mapping.header = Header::None;
-    looking
-        .findings
-        .push("header: none, the first line is a row".to_owned());
     Names {
-        names: (1..=width).map(|number| format!("#{number}")).collect(),
+        names: without_header(lines, &rows, dialect, mapping, looking),
         units: Vec::new(),
     }
+}
+
+/// Names for rows above which none are. What stands before the first row is left out.
+fn without_header(
+    lines: &[String],
+    rows: &[&Vec<String>],
+    dialect: &Dialect,
+    mapping: &mut Mapping,
+    looking: &mut Looking,
+) -> Vec<String> {
+    let width = rows[0].len();
+    let is_first = |line: &String| cells(dialect, line).is_some_and(|cells| cells == *rows[0]);
+    let first = lines.iter().position(is_first).unwrap_or(0);
+    let mark = mapping.comment.as_deref();
+    let above = lines[..first].iter().rev().find(|line| {
+        let line = line.trim();
+        !line.is_empty() && mark.is_none_or(|mark| !line.starts_with(mark))
+    });
+    if let Some(above) = above {
+        mapping.skip_lines = first as u64;
+        if let Some(names) = one_above_two(above, rows, dialect) {
+            looking.findings.push(format!(
+                "header: line {first}, one name above date and time, which stand apart"
+            ));
+            mapping.names.clone_from(&names);
+            return names;
+        }
+    }
+    looking.findings.push(match first {
+        0 => "header: none, the first line is a row".to_owned(),
+        first => format!("header: none, the first row is line {}", first + 1),
+    });
+    (1..=width).map(|number| format!("#{number}")).collect()
+}
+
+/// The names for rows whose times have a separator in them, as of `time value` above
+/// `2026-01-31 08:00:00 1.5`.
+fn one_above_two(above: &str, rows: &[&Vec<String>], dialect: &Dialect) -> Option<Vec<String>> {
+    let mut names = cells(dialect, above)?;
+    let is_time = |name: &String| is_time_name(name) || name.to_lowercase().contains("time");
+    let at = names.iter().position(is_time)?;
+    let are_apart = |cells: &&Vec<String>| {
+        cells.len() == names.len() + 1 && is_date(&cells[at]) && is_clock(&cells[at + 1])
+    };
+    if !rows.iter().take(HEADER_MAX).all(are_apart) {
+        return None;
+    }
+    names.splice(at..=at, ["date".to_owned(), "time".to_owned()]);
+    Some(names)
 }
 
 /// The lines of the usual width, and names among them whose last one is blank: it was taken for a

@@ -35,7 +35,17 @@ impl Seen {
         let (mut rows, mut refused, mut refused_last, mut is_whole) = (0, 0u64, 0u64, false);
         let mut example = None;
         while rows < ROWS_MAX {
-            match records.next_record()? {
+            let next = match records.next_record() {
+                // What came before is replayed, and that the file breaks off is said in the end.
+                Err(error) if rows > 0 => {
+                    looking
+                        .findings
+                        .push(format!("the file cannot be read to its end: {error}"));
+                    break;
+                }
+                next => next?,
+            };
+            match next {
                 None => {
                     is_whole = true;
                     break;
