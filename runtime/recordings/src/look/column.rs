@@ -235,7 +235,7 @@ impl Profile {
     }
 
     /// Whether all numbers are whole.
-    pub(super) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.whole == self.numbers
     }
 

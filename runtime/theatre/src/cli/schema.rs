@@ -79,6 +79,11 @@ impl Said {
         self.robot.is_some() || self.robot_from_file.is_some()
     }
 
+    /// Whether it names the data set.
+    pub(super) fn names_dataset(&self) -> bool {
+        self.dataset.is_some()
+    }
+
     /// As hints.
     pub(super) fn hints(&self) -> Hints {
         Hints {
