@@ -112,7 +112,8 @@ pub(super) fn robot(columns: &[Named<'_>]) -> Option<String> {
 /// Whether a column has this name, also as the nested value that it says: `device.id`.
 fn is_called(name: &str, known: &str) -> bool {
     let name = plain(name);
-    name == known || name.replace(['.', '/'], "_") == known || last(&name) == known
+    let joined = name.replace(['.', '/', ' ', '-'], "_");
+    name == known || joined == known || last(&name) == known
 }
 
 /// Finds the columns of the time and sets the mapping's keys.

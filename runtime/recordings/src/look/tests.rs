@@ -358,6 +358,24 @@ fn thousands_may_be_separated_by_blanks_of_any_kind() {
 }
 
 #[test]
+fn a_robot_may_be_named_by_a_column_of_two_words() {
+    let found = looked(
+        "r.csv",
+        "time,Robot ID,v\n2026-01-31T08:00:00Z,A,1\n2026-01-31T08:00:01Z,B,2\n",
+    );
+    assert_eq!(found.mapping.robot_column.as_deref(), Some("Robot ID"));
+}
+
+#[test]
+fn a_number_without_an_end_makes_no_texts_of_a_column() {
+    let found = looked(
+        "r.csv",
+        "time,v\n2026-01-31T08:00:00Z,1.5\n2026-01-31T08:00:01Z,inf\n2026-01-31T08:00:02Z,1e400\n",
+    );
+    assert_eq!(fields(&found), [("v", ColumnType::Float64)]);
+}
+
+#[test]
 fn what_numbers_may_count_beside_1970_is_asked() {
     let cases = [
         ("639054432000000000", "639054432010000000", "ticks of .NET"),
