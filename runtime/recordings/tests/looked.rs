@@ -25,7 +25,6 @@ const BY_THE_MAPPING: &[(&str, &str)] = &[
     ),
     ("crlf", TEXT),
     ("flags", TEXT),
-    ("no_infinity", TEXT),
     ("own_missing_words", TEXT),
     ("point_where_comma_is_decimal", TEXT),
     ("thousands_comma", TEXT),
