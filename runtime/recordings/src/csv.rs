@@ -178,11 +178,16 @@ impl CsvReader {
             if text.len() > QUOTED_BYTES_MAX {
                 break;
             }
-            if self.splitter.has_quote(&added)
-                && let Ok(cells) = self.splitter.split(&text)
-            {
-                found = self.fits(cells.len(), &cells).then_some(cells);
-                break;
+            if !self.splitter.has_quote(&added) {
+                continue;
+            }
+            match self.splitter.split(&text) {
+                Ok(cells) => {
+                    found = self.fits(cells.len(), &cells).then_some(cells);
+                    break;
+                }
+                Err(open) if open.is_final => break,
+                Err(_) => {}
             }
         }
         if found.is_none() {
