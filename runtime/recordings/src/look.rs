@@ -168,8 +168,14 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
                 .to_owned(),
         );
     }
-    let listed = mapping.time_column.as_deref().and_then(|name| name.strip_suffix("[0]"));
-    if form == Form::Json && seen.rows == 1 && let Some(list) = listed {
+    let listed = mapping
+        .time_column
+        .as_deref()
+        .and_then(|name| name.strip_suffix("[0]"));
+    if form == Form::Json
+        && seen.rows == 1
+        && let Some(list) = listed
+    {
         looking.unclear.push(format!(
             "the file is one object with a list for each column, and rows are objects: write one object a line for each row, such as with jq -c '. as $all | range($all.{list} | length) as $row | $all | map_values(.[$row])'"
         ));

@@ -61,8 +61,19 @@ const SHIPPED: &[&str] = &[
 
 /// How names begin that warehouses keep for themselves.
 const KEPT: &[&str] = &[
-    "dim_", "fact_", "loaded_files", "pg_", "rollup_", "sqlite_", "star_", "stl_", "stv_", "svl_",
-    "svv_", "sys_", "vw_",
+    "dim_",
+    "fact_",
+    "loaded_files",
+    "pg_",
+    "rollup_",
+    "sqlite_",
+    "star_",
+    "stl_",
+    "stv_",
+    "svl_",
+    "svv_",
+    "sys_",
+    "vw_",
 ];
 
 /// Most characters of a name.

@@ -152,10 +152,7 @@ fn is_blank(sign: char) -> bool {
 /// Whether cells look like those before an open quote: then the line that they begin may be a
 /// record by itself rather than text within the quotes.
 pub(crate) fn are_alike(before: &[String], cells: &[String]) -> bool {
-    before
-        .iter()
-        .zip(cells)
-        .all(|(a, b)| shape(a) == shape(b))
+    before.iter().zip(cells).all(|(a, b)| shape(a) == shape(b))
 }
 
 /// What a cell looks like: `9-9-9a9:9:9.9` for a time.

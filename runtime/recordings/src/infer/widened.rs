@@ -39,7 +39,9 @@ fn widen(kind: &mut Value) -> bool {
             *kind = json!("double");
             true
         }
-        Value::Array(branches) => branches.iter_mut().fold(false, |any, kind| widen(kind) || any),
+        Value::Array(branches) => branches
+            .iter_mut()
+            .fold(false, |any, kind| widen(kind) || any),
         _ => false,
     }
 }
@@ -60,8 +62,14 @@ mod tests {
         let (text, changed) = widened(SCHEMA, &["n", "t", "x"], &|_| false).unwrap();
         assert_eq!(changed, ["n"]);
         let schema: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(schema["fields"][1]["type"], serde_json::json!(["null", "double"]));
-        assert_eq!(schema["fields"][2]["type"], serde_json::json!(["null", "long"]));
+        assert_eq!(
+            schema["fields"][1]["type"],
+            serde_json::json!(["null", "double"])
+        );
+        assert_eq!(
+            schema["fields"][2]["type"],
+            serde_json::json!(["null", "long"])
+        );
         assert_eq!(schema["theatre"]["version"], 2);
         assert_ne!(schema["theatre"]["id"], 100_000);
         assert_eq!(widened(SCHEMA, &["t", "event_time"], &|_| false), None);

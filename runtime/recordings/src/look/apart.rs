@@ -44,7 +44,11 @@ fn is_epoch_of_seconds(profile: &Profile) -> bool {
 }
 
 /// Date and time of day apart.
-pub(super) fn date_and_time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
+pub(super) fn date_and_time(
+    columns: &[Named<'_>],
+    mapping: &mut Mapping,
+    looking: &mut Looking,
+) -> bool {
     let named = |names: &[&str]| {
         columns
             .iter()

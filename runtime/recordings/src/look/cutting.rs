@@ -8,12 +8,7 @@ use crate::mapping::Mapping;
 const QUOTED_LINES_MAX: usize = 50;
 
 /// Separators that are tried before others, the likeliest first, as the mapping writes them.
-const USUAL: &[(&str, &str)] = &[
-    ("\t", "a tab"),
-    (";", "';'"),
-    ("|", "'|'"),
-    (",", "','"),
-];
+const USUAL: &[(&str, &str)] = &[("\t", "a tab"), (";", "';'"), ("|", "'|'"), (",", "','")];
 
 /// Tried last: blanks stand beside other separators, too.
 const BLANKS: (&str, &str) = ("blanks", "blanks");

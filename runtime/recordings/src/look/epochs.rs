@@ -119,8 +119,10 @@ pub(super) fn question(name: &str, profile: &Profile, forms: &[Form]) -> Option<
     }
     let own = match epoch {
         Some(_) => format!("times of another century or decade: time_format = \"{format}\""),
-        None => "a count from another start: time_format = \"elapsed_s\" and the like, and time_start"
-            .to_owned(),
+        None => {
+            "a count from another start: time_format = \"elapsed_s\" and the like, and time_start"
+                .to_owned()
+        }
     };
     Some(format!(
         "the times in column '{name}' can be {}; or {own}",

@@ -112,10 +112,20 @@ fn without_header(
     });
     if let Some(above) = above {
         mapping.skip_lines = first as u64;
-        if let Some(names) = one_above_two(above, rows, dialect) {
-            looking.findings.push(format!(
-                "header: line {first}, one name above date and time, which stand apart"
-            ));
+        let known = cells(dialect, above).and_then(|names| {
+            one_above_two(&names, rows)
+                .map(|names| (names, "one name above date and time, which stand apart"))
+                .or_else(|| {
+                    Some((
+                        none_above_numbers(&names, rows)?,
+                        "no name above row numbers",
+                    ))
+                })
+        });
+        if let Some((names, how)) = known {
+            looking
+                .findings
+                .push(format!("header: line {first}, {how}"));
             mapping.names.clone_from(&names);
             return names;
         }
@@ -129,8 +139,7 @@ fn without_header(
 
 /// The names for rows whose times have a separator in them, as of `time value` above
 /// `2026-01-31 08:00:00 1.5`.
-fn one_above_two(above: &str, rows: &[&Vec<String>], dialect: &Dialect) -> Option<Vec<String>> {
-    let mut names = cells(dialect, above)?;
+fn one_above_two(names: &[String], rows: &[&Vec<String>]) -> Option<Vec<String>> {
     let is_time = |name: &String| is_time_name(name) || name.to_lowercase().contains("time");
     let at = names.iter().position(is_time)?;
     let are_apart = |cells: &&Vec<String>| {
@@ -139,8 +148,23 @@ fn one_above_two(above: &str, rows: &[&Vec<String>], dialect: &Dialect) -> Optio
     if !rows.iter().take(HEADER_MAX).all(are_apart) {
         return None;
     }
+    let mut names = names.to_vec();
     names.splice(at..=at, ["date".to_owned(), "time".to_owned()]);
     Some(names)
+}
+
+/// The names for rows that begin with their numbers, as programs for statistics write tables.
+fn none_above_numbers(names: &[String], rows: &[&Vec<String>]) -> Option<Vec<String>> {
+    let number = |cells: &Vec<String>| cells[0].trim().parse::<u64>().ok();
+    let first = number(rows.first()?)?;
+    let is_numbered = |(at, cells): (u64, &&Vec<String>)| {
+        cells.len() == names.len() + 1 && number(cells) == first.checked_add(at)
+    };
+    let is_text = |name: &String| !name.trim().is_empty() && name.trim().parse::<f64>().is_err();
+    if !names.iter().all(is_text) || !(0..).zip(rows.iter().take(HEADER_MAX)).all(is_numbered) {
+        return None;
+    }
+    Some([&["row".to_owned()], names].concat())
 }
 
 /// The lines of the usual width, and names among them whose last one is blank: it was taken for a

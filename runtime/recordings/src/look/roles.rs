@@ -313,7 +313,9 @@ fn as_said(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
     let Some((_, name)) = named else {
         return false;
     };
-    let has_zone = ["%z", "%:z", "%Q", "%s"].iter().any(|zone| format.contains(zone));
+    let has_zone = ["%z", "%:z", "%Q", "%s"]
+        .iter()
+        .any(|zone| format.contains(zone));
     if format.contains('%') && !has_zone {
         assume_zone(name, mapping, looking);
     }

@@ -376,10 +376,38 @@ fn a_number_without_an_end_makes_no_texts_of_a_column() {
 }
 
 #[test]
+fn rows_that_begin_with_their_numbers_have_the_names_behind() {
+    let found = looked(
+        "r.txt",
+        "\"when\" \"v\"\n\"1\" \"2026-01-31T08:00:00Z\" 1.5\n\"2\" \"2026-01-31T08:00:01Z\" 2.5\n",
+    );
+    let names: Vec<&str> = fields(&found).iter().map(|(name, _)| *name).collect();
+    assert_eq!((found.unclear.len(), names), (0, vec!["row", "v"]));
+    assert_eq!(times(&found)[1], "2026-01-31T08:00:01Z");
+}
+
+#[test]
+fn lines_that_are_quoted_as_a_whole_are_said() {
+    let found = looked(
+        "r.csv",
+        "\"time,v\"\n\"2026-01-31T08:00:00Z,1\"\n\"2026-01-31T08:00:01Z,2\"\n",
+    );
+    assert!(
+        found.unclear[0].contains("quoted as a whole"),
+        "{:?}",
+        found.unclear
+    );
+}
+
+#[test]
 fn what_numbers_may_count_beside_1970_is_asked() {
     let cases = [
         ("639054432000000000", "639054432010000000", "ticks of .NET"),
-        ("134143200000000000", "134143200010000000", "times of Windows"),
+        (
+            "134143200000000000",
+            "134143200010000000",
+            "times of Windows",
+        ),
         ("791539200", "791539201", "times of Apple"),
         ("3852691200", "3852691201", "times of LabVIEW"),
         ("740013.33333333333", "740013.33334490741", "MATLAB"),
@@ -449,7 +477,10 @@ fn columns_as_lists_of_one_object_are_no_rows() {
         "{\"ts\":[\"2026-01-31T08:00:00Z\",\"2026-01-31T08:00:01Z\"],\"v\":[1,2]}\n",
     );
     assert!(
-        found.unclear.iter().any(|why| why.contains("range($all.ts")),
+        found
+            .unclear
+            .iter()
+            .any(|why| why.contains("range($all.ts")),
         "{:?}",
         found.unclear
     );

@@ -47,6 +47,21 @@ pub(super) fn look(
     let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
     numbers(&rows, mapping, looking);
     let mut found = header::names(&lines, &cut, width, &dialect, mapping, looking);
+    let is_whole = |line: &&String| {
+        let line = line.trim();
+        line.len() > 1 && line.starts_with('"') && line.ends_with('"')
+    };
+    let has_cells = |cells: &&Vec<String>| cells[0].contains([',', ';', '\t']);
+    if width == 1
+        && rows.len() > 1
+        && rows.iter().all(has_cells)
+        && lines.iter().filter(is_whole).count() >= rows.len()
+    {
+        looking.unclear.push(
+            "each line is quoted as a whole, so that it is one cell: take these quotes away first, such as with sed -e 's/^\"//' -e 's/\"$//' -e 's/\"\"/\"/g'"
+                .to_owned(),
+        );
+    }
     if width == 1 && found.names.len() == 1 {
         looking
             .findings

@@ -72,7 +72,10 @@ pub(super) fn of(mapping: &Mapping) -> Result<Format, String> {
         "day_first" => Ok(Format::Numbers(Order::Day)),
         "elapsed_100ns" => Ok(Format::Elapsed(since_a_start("elapsed_100ns", 100))),
         "elapsed_min" => Ok(Format::Elapsed(since_a_start("elapsed_min", MINUTE_NANOS))),
-        "elapsed_h" => Ok(Format::Elapsed(since_a_start("elapsed_h", 60 * MINUTE_NANOS))),
+        "elapsed_h" => Ok(Format::Elapsed(since_a_start(
+            "elapsed_h",
+            60 * MINUTE_NANOS,
+        ))),
         "elapsed_hms" => Ok(Format::ElapsedHms),
         "excel" => Ok(Format::Days(WORKBOOK_HALVES)),
         "matlab" => Ok(Format::Days(MATLAB_HALVES)),

@@ -101,7 +101,11 @@ fn compact(samples: &[&str]) -> Option<&'static str> {
     let is_time = |text: &&str| {
         let of = |range: std::ops::Range<usize>| text.get(range)?.parse::<i8>().ok();
         let read = || {
-            let year = text.get(..4)?.parse().ok().filter(|year| (1990..2100).contains(year))?;
+            let year = text
+                .get(..4)?
+                .parse()
+                .ok()
+                .filter(|year| (1990..2100).contains(year))?;
             jiff::civil::Date::new(year, of(4..6)?, of(6..8)?).ok()?;
             let second = if text.len() > 12 { of(12..14)? } else { 0 };
             jiff::civil::Time::new(of(8..10)?, of(10..12)?, second, 0).ok()
