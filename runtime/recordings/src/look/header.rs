@@ -41,7 +41,7 @@ pub(super) fn names(
     mapping: &mut Mapping,
     looking: &mut Looking,
 ) -> Names {
-    let padded = padded(cut, width, mapping.decimal);
+    let padded = padded(lines, cut, width, dialect, mapping.decimal);
     let rows: Vec<&Vec<String>> = padded.iter().collect();
     if let Some(at) = header(&rows, mapping.decimal) {
         let head = rows[at];
@@ -164,15 +164,34 @@ fn none_above_numbers(names: &[String], rows: &[&Vec<String>]) -> Option<Vec<Str
     if !names.iter().all(is_text) || !(0..).zip(rows.iter().take(HEADER_MAX)).all(is_numbered) {
         return None;
     }
-    Some([&["row".to_owned()], names].concat())
+    Some([&["row".to_owned()][..], names].concat())
 }
 
 /// The lines of the usual width, and names among them whose last one is blank: it was taken for a
 /// separator at the end of the line.
-fn padded(cut: &[Vec<String>], width: usize, decimal: char) -> Vec<Vec<String>> {
+fn padded(
+    lines: &[String],
+    cut: &[Vec<String>],
+    width: usize,
+    dialect: &Dialect,
+    decimal: char,
+) -> Vec<Vec<String>> {
+    // Names with line ends in them are in no line as a whole.
+    let is_blank_behind = |cells: &[String]| {
+        cells.iter().any(|name| name.contains('\n'))
+            || lines.iter().any(|line| {
+                dialect
+                    .cut(line)
+                    .is_some_and(|whole| whole.len() == width && whole.starts_with(cells))
+            })
+    };
     let pad = |cells: &Vec<String>| match width.checked_sub(cells.len())? {
         0 => Some(cells.clone()),
-        1 if width > 2 && names_a_time(cells) && values(cells, decimal) == 0 => {
+        1 if width > 2
+            && names_a_time(cells)
+            && values(cells, decimal) == 0
+            && is_blank_behind(cells) =>
+        {
             Some([cells.as_slice(), &[String::new()]].concat())
         }
         _ => None,
