@@ -4,7 +4,7 @@ use super::Looking;
 use super::apart::{date_and_time, split};
 use super::column::Profile;
 use super::epochs;
-use crate::columns::{unit, without_mark, without_unit};
+use crate::columns::{without_mark, without_unit};
 use crate::mapping::Mapping;
 use crate::records::shown;
 use crate::times::{Form, forms};
@@ -145,11 +145,14 @@ pub(super) fn time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut L
 
 /// What is asked where no column has times.
 fn not_found(columns: &[Named<'_>]) -> String {
-    let has_texts = |(name, profile): &&Named<'_>| {
-        profile.present() > 0 && !profile.is_number() && rank(name).is_some()
-    };
-    let named = columns.iter().filter(has_texts);
+    let is_named = |(name, profile): &&Named<'_>| profile.present() > 0 && rank(name).is_some();
+    let named = columns.iter().filter(is_named);
     match named.min_by_key(|(name, _)| rank(name)) {
+        Some((name, profile)) if profile.is_number() => format!(
+            "column '{}' has numbers that do not rise, such as {}: where they are times, give time_column = \"{0}\" and time_format, such as \"elapsed_s\" (with time_start) or \"epoch_s\"",
+            shown(name),
+            shown(profile.texts().first().copied().unwrap_or_default()),
+        ),
         Some((name, profile)) => format!(
             "column '{}' has times such as '{}', of no form that is known: give time_column = \"{0}\" and a pattern for them, such as time_format = \"%d.%m.%Y %H-%M-%S\" (as of strftime), or another column",
             shown(name),
@@ -232,13 +235,7 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         .iter()
         .filter(|(_, profile)| profile.is_number())
         .filter_map(|(name, profile)| {
-            let texts: Vec<String> = profile
-                .texts()
-                .iter()
-                .map(|text| text.replace(mapping.decimal, "."))
-                .collect();
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let forms = forms(&texts);
+            let forms = epochs::forms_of(name, profile, mapping.decimal, rank(name).is_some());
             let counts = forms.first()?.needs_start;
             let rank = rank(name);
             let fits = if counts {
@@ -274,27 +271,13 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         }
         return true;
     }
-    mapping.time_format = Some(
-        match unit(name).map(str::to_lowercase).as_deref() {
-            Some("ms" | "msec" | "milliseconds") => "elapsed_ms",
-            Some("us" | "µs" | "usec") => "elapsed_us",
-            Some("ns" | "nsec") => "elapsed_ns",
-            Some("s" | "sec" | "seconds") => "elapsed_s",
-            Some("h" | "hours") => "elapsed_h",
-            _ if last(name).ends_with("_ms") => "elapsed_ms",
-            _ if last(name).ends_with("_us") => "elapsed_us",
-            _ if last(name).ends_with("_ns") => "elapsed_ns",
-            _ => {
-                if profile.is_whole() && !last(name).ends_with("_s") {
-                    looking.unclear.push(format!(
-                        "the times in column '{name}' are whole numbers from a start that is not said: give time_format (elapsed_s, elapsed_ms, elapsed_us or elapsed_ns)"
-                    ));
-                }
-                "elapsed_s"
-            }
-        }
-        .to_owned(),
-    );
+    let by_name = epochs::elapsed_by_name(name);
+    if by_name.is_none() && profile.is_whole() {
+        looking.unclear.push(format!(
+            "the times in column '{name}' are whole numbers from a start that is not said: give time_format (elapsed_s, elapsed_ms, elapsed_us, elapsed_ns, elapsed_min or elapsed_h)"
+        ));
+    }
+    mapping.time_format = Some(by_name.unwrap_or("elapsed_s").to_owned());
     looking.assume_start(mapping, name);
     true
 }
