@@ -1,8 +1,9 @@
 //! What numbers in a column of times may count that is no time since 1970.
 
 use super::column::Profile;
+use super::roles::last;
 use crate::columns::unit;
-use crate::times::Form;
+use crate::times::{Form, forms};
 
 /// Seconds of the years 2000 and 2040, since 1970: recordings are hardly of others.
 const OUR_DAYS: std::ops::Range<f64> = 946_684_800.0..2_208_988_800.0;
@@ -87,45 +88,138 @@ const COUNTS: &[Count] = &[
     },
 ];
 
-/// The question that must be asked of a column of numbers, which may count something else than the
-/// first of these forms says; none when nothing else is likely.
-pub(super) fn question(name: &str, profile: &Profile, forms: &[Form]) -> Option<String> {
-    let (form, (least, most)) = (forms.first()?, profile.range?);
-    let format = form.time_format?;
-    let steps = profile.rows.saturating_sub(1).max(1) as f64;
-    let are_days = !profile.is_whole() && (most - least) / steps < MINUTE_IN_DAYS;
-    let epoch = match format {
+/// The forms of a column's numbers. `is_named` says whether it is called as columns of times are.
+pub(super) fn forms_of(name: &str, profile: &Profile, decimal: char, is_named: bool) -> Vec<Form> {
+    let texts: Vec<String> = profile
+        .texts()
+        .iter()
+        .map(|text| text.replace(decimal, "."))
+        .collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let found = forms(&texts);
+    let first = found.first().copied();
+    // A time since 1970 of long ago counts from another start where its name says what it counts.
+    if let Some(form) = first
+        && unit_of(form).is_some()
+        && let Some(elapsed) = elapsed_by_name(name)
+        && !texts.iter().all(|text| is_of_our_days(text, form))
+    {
+        return vec![Form {
+            time_format: Some(elapsed),
+            needs_zone: false,
+            needs_start: true,
+            has_letters: false,
+        }];
+    }
+    if is_named
+        && first.is_none_or(|form| form.needs_start)
+        && let Some(form) = form_of_most(&texts)
+    {
+        return vec![form];
+    }
+    found
+}
+
+/// The form that most numbers have, of our days: a clock that was not set, or another unit, costs
+/// its own row.
+fn form_of_most(texts: &[&str]) -> Option<Form> {
+    let mut counts: Vec<(Form, usize)> = Vec::new();
+    for text in texts {
+        let own = forms(&[*text]);
+        let Some(form) = own.into_iter().find(|form| is_of_our_days(text, *form)) else {
+            continue;
+        };
+        match counts.iter_mut().find(|(known, _)| *known == form) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((form, 1)),
+        }
+    }
+    let (form, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count * 2 > texts.len()).then_some(form)
+}
+
+/// Whether a number is a time of our days since 1970.
+fn is_of_our_days(text: &str, form: Form) -> bool {
+    let number = text.parse::<f64>().ok();
+    unit_of(form)
+        .zip(number)
+        .is_some_and(|(unit, number)| OUR_DAYS.contains(&(number * unit)))
+}
+
+/// Seconds of the unit since 1970 that a form counts in.
+fn unit_of(form: Form) -> Option<f64> {
+    match form.time_format? {
         "epoch_s" => Some(1.0),
         "epoch_ms" => Some(1e-3),
         "epoch_us" => Some(1e-6),
         "epoch_ns" => Some(1e-9),
         _ => None,
-    };
-    let are_ours = |unit: f64, before: f64| {
-        let of = |number: f64| OUR_DAYS.contains(&(number * unit - before));
+    }
+}
+
+/// What a column counts by its name or the unit in it.
+pub(super) fn elapsed_by_name(name: &str) -> Option<&'static str> {
+    let unit = unit(name).map(str::to_lowercase);
+    let end = last(name);
+    match unit.as_deref() {
+        Some("ms" | "msec" | "milliseconds") => Some("elapsed_ms"),
+        Some("us" | "µs" | "usec" | "microseconds") => Some("elapsed_us"),
+        Some("ns" | "nsec" | "nanoseconds") => Some("elapsed_ns"),
+        Some("s" | "sec" | "seconds") => Some("elapsed_s"),
+        Some("min" | "minutes") => Some("elapsed_min"),
+        Some("h" | "hours") => Some("elapsed_h"),
+        _ if end.ends_with("_ms") => Some("elapsed_ms"),
+        _ if end.ends_with("_us") => Some("elapsed_us"),
+        _ if end.ends_with("_ns") => Some("elapsed_ns"),
+        _ if end.ends_with("_s") || end.ends_with("_sec") => Some("elapsed_s"),
+        _ if end.ends_with("_min") => Some("elapsed_min"),
+        _ => None,
+    }
+}
+
+/// The question that must be asked of a column of numbers, which may count something else than the
+/// first of these forms says; none when nothing else is likely.
+pub(super) fn question(
+    name: &str,
+    profile: &Profile,
+    decimal: char,
+    forms: &[Form],
+) -> Option<String> {
+    let (form, (least, most)) = (*forms.first()?, profile.range?);
+    let epoch = unit_of(form);
+    let texts = profile.texts();
+    let ours = texts
+        .iter()
+        .filter(|text| is_of_our_days(&text.replace(decimal, "."), form));
+    // A pattern, or what the name says, is clear.
+    let is_clear = epoch.is_none() && !form.needs_start || elapsed_by_name(name).is_some();
+    if is_clear || ours.count() * 2 > texts.len() {
+        return None;
+    }
+    let steps = profile.rows.saturating_sub(1).max(1) as f64;
+    let are_days = !profile.is_whole() && (most - least) / steps < MINUTE_IN_DAYS;
+    let are_ours = |count: &&Count| {
+        let of = |number: f64| OUR_DAYS.contains(&(number * count.unit - count.before));
         of(least) && of(most)
     };
-    if epoch.is_some_and(|unit| are_ours(unit, 0.0)) || unit(name).is_some() {
-        return None;
-    }
-    let others: Vec<String> = COUNTS
+    let mut found: Vec<String> = COUNTS
         .iter()
         .filter(|count| count.unit < DAY || are_days)
-        .filter(|count| are_ours(count.unit, count.before))
+        .filter(are_ours)
         .map(|count| format!("{}: {}", count.what, count.keys))
         .collect();
-    if others.is_empty() {
-        return None;
+    match form.time_format {
+        Some(format) if epoch.is_some() => found.push(format!(
+            "times since 1970, of before 2000 or after 2040: time_format = \"{format}\""
+        )),
+        _ if found.is_empty() => return None,
+        _ => {}
     }
-    let own = match epoch {
-        Some(_) => format!("times of another century or decade: time_format = \"{format}\""),
-        None => {
-            "a count from another start: time_format = \"elapsed_s\" and the like, and time_start"
-                .to_owned()
-        }
-    };
+    found.push(
+        "a count from a start: time_format = \"elapsed_s\" or the like, and time_start".to_owned(),
+    );
     Some(format!(
-        "the times in column '{name}' can be {}; or {own}",
-        others.join("; or ")
+        "the times in column '{name}' can be {}",
+        found.join("; or ")
     ))
 }

@@ -252,7 +252,7 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
     };
     mapping.time_column = Some(name.to_owned());
     if mapping.time_format.is_none()
-        && let Some(question) = epochs::question(name, profile, &forms)
+        && let Some(question) = epochs::question(name, profile, mapping.decimal, &forms)
     {
         looking.unclear.push(question);
         return true;

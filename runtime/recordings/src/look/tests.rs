@@ -422,10 +422,21 @@ fn what_numbers_may_count_beside_1970_is_asked() {
             found.unclear
         );
     }
+    let found = looked("r.csv", "ts,v\n40000000,1\n50000000,2\n");
+    assert!(
+        found.unclear[0].contains("elapsed_s"),
+        "{:?}",
+        found.unclear
+    );
+    let found = looked("r.csv", "ts [us],v\n40000000,1\n50000000,2\n");
+    assert_eq!(found.unclear, [""; 0]);
+    assert_eq!(found.mapping.time_format.as_deref(), Some("elapsed_us"));
     // Those of our days, and seconds since a robot was switched on, are as clear as ever.
     for text in [
         "time,v\n1769846400,1\n1769846401,2\n",
         "time,v\n61071.5,1\n61072.5,2\n",
+        // A clock that was not set costs its row, and so does another unit.
+        "ts,v\n0,1\n1769846400,2\n1769846401,3\n1769846402000,4\n1769846403,5\n",
     ] {
         assert_eq!(looked("r.csv", text).unclear, [""; 0], "{text}");
     }
