@@ -14,6 +14,9 @@ const MINUTE_IN_DAYS: f64 = 0.0007;
 
 const DAY: f64 = 86_400.0;
 
+/// Smaller numbers are counts since a robot was switched on rather than since 2001.
+const LEAST: f64 = 1e8;
+
 /// A way of counting time.
 struct Count {
     what: &'static str,
@@ -204,7 +207,13 @@ pub(super) fn question(
     };
     let mut found: Vec<String> = COUNTS
         .iter()
-        .filter(|count| count.unit < DAY || are_days)
+        .filter(|count| {
+            if count.unit < DAY {
+                least >= LEAST
+            } else {
+                are_days
+            }
+        })
         .filter(are_ours)
         .map(|count| format!("{}: {}", count.what, count.keys))
         .collect();
