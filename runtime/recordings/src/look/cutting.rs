@@ -128,7 +128,7 @@ impl Table<'_> {
                 Ok(cells) => {
                     let cells = without_last(cells);
                     // A last name that is blank was taken for a separator at the end.
-                    let fits = |width| cells.len() == width || cells.len() + 1 == width;
+                    let fits = |width: usize| cells.len() == width || cells.len() + 1 == width;
                     return width.is_none_or(fits).then_some((cells, at + 1));
                 }
                 Err(open) if open.is_final => return None,
