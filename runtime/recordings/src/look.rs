@@ -79,6 +79,8 @@ pub struct Looked {
     pub columns: Vec<Column>,
     /// Rows that were looked at.
     pub rows: u64,
+    /// Lines among them that are none.
+    pub refused: u64,
     /// Whether these are all.
     pub is_whole: bool,
     /// Usual time from row to row of a robot, microseconds.
@@ -181,12 +183,20 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
         ));
     }
     let columns = fields(&named, &units, form, &seen, &mut mapping, &mut looking);
+    if seen.rows == 0 {
+        looking.unclear = vec![if seen.refused > 0 {
+            "none of its lines is a row: see above why the first one is refused".to_owned()
+        } else {
+            "there are no rows in it".to_owned()
+        }];
+    }
     let mut looked = Looked {
         file: file.to_owned(),
         dataset: names::dataset(hints.dataset.as_deref().unwrap_or(file)),
         mapping,
         columns,
         rows: seen.rows,
+        refused: seen.refused,
         is_whole: seen.is_whole,
         pace_us: None,
         findings: looking.findings,
@@ -194,7 +204,7 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
         headings: Vec::new(),
         first: Vec::new(),
     };
-    if looked.columns.is_empty() {
+    if looked.columns.is_empty() && looked.rows > 0 {
         looked
             .unclear
             .push("no column has values beside robot and time".to_owned());

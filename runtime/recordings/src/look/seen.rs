@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) names: Vec<String>,
     pub(super) profiles: Vec<Profile>,
     pub(super) rows: u64,
+    /// Lines that are no rows.
+    pub(super) refused: u64,
     pub(super) is_whole: bool,
 }
 
@@ -90,6 +92,7 @@ impl Seen {
             names: records.columns().to_vec(),
             profiles,
             rows,
+            refused,
             is_whole,
         })
     }

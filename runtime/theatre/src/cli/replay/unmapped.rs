@@ -16,13 +16,14 @@ use theatre_schemas::dataset::ColumnType;
 use super::super::schema::{self, Said};
 use super::super::{Common, Failure};
 
-/// The mapping that was made for a dataset of this name, or a new one.
+/// The mapping that was made for a dataset of this name, or a new one; none when the file has no
+/// rows.
 pub(super) fn mapping(
     common: &Common,
     files: &[String],
     said: &Said,
     yes: bool,
-) -> Result<Mapping, Failure> {
+) -> Result<Option<Mapping>, Failure> {
     let Some(file) = files.iter().find(|file| *file != "-") else {
         return Err(Failure::Usage(
             "standard input cannot be looked at and read again: give --mapping; theatre schema infer FILE --write DIR makes one from a file"
@@ -37,13 +38,16 @@ pub(super) fn mapping(
     if kept.exists() {
         let mapping = of_before(common, &kept, &looked, said)?;
         remember(&folder, &mark)?;
-        return Ok(mapping);
+        return Ok(Some(mapping));
     }
     if let Some(kept) = renamed(&mappings, &mark).filter(|_| !said.names_dataset()) {
         eprintln!(
             "{file} begins as a file that was replayed does, and is taken for the same one, renamed: --robot NAME says that it is of another robot, --dataset NAME begins a data set of its own"
         );
-        return of_before(common, &kept, &looked, said);
+        return of_before(common, &kept, &looked, said).map(Some);
+    }
+    if looked.rows == 0 && looked.refused == 0 && files.len() == 1 {
+        return Ok(None);
     }
     eprint!("{}", schema::described(&looked));
     let is_of_file = looked.mapping.robot_column.is_none() && !said.names_robot();
@@ -72,7 +76,7 @@ pub(super) fn mapping(
                 eprintln!("written: {}", path.display());
             }
             remember(&folder, &mark)?;
-            Ok(mapping)
+            Ok(Some(mapping))
         }
         Err(failure) => {
             // The next replay shall look anew, not meet the same error.
