@@ -9,6 +9,7 @@ mod cutting;
 mod epochs;
 mod first_rows;
 mod header;
+mod questions;
 mod roles;
 mod seen;
 mod table;
@@ -164,32 +165,8 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
         roles::time(&named, &mut mapping, &mut looking);
     }
     settle_robot(file, &named, &mut mapping, &mut looking);
-    if form == Form::Json && seen.rows == 1 && seen.names.iter().any(|name| name.contains("[1].")) {
-        looking.unclear.push(
-            "the file is one object with a list of objects in it, and rows are objects: write the list by itself, one object a line, such as with jq -c '.data[]'"
-                .to_owned(),
-        );
-    }
-    let listed = mapping
-        .time_column
-        .as_deref()
-        .and_then(|name| name.strip_suffix("[0]"));
-    if form == Form::Json
-        && seen.rows == 1
-        && let Some(list) = listed
-    {
-        looking.unclear.push(format!(
-            "the file is one object with a list for each column, and rows are objects: write one object a line for each row, such as with jq -c '. as $all | range($all.{list} | length) as $row | $all | map_values(.[$row])'"
-        ));
-    }
     let columns = fields(&named, &units, form, &seen, &mut mapping, &mut looking);
-    if seen.rows == 0 {
-        looking.unclear = vec![if seen.refused > 0 {
-            "none of its lines is a row: see above why the first one is refused".to_owned()
-        } else {
-            "there are no rows in it".to_owned()
-        }];
-    }
+    questions::of_rows(form, &seen, &mapping, &mut looking.unclear);
     let mut looked = Looked {
         file: file.to_owned(),
         dataset: names::dataset(hints.dataset.as_deref().unwrap_or(file)),
