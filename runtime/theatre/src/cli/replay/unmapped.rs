@@ -40,7 +40,8 @@ pub(super) fn mapping(
         remember(&folder, &mark)?;
         return Ok(Some(mapping));
     }
-    if let Some(kept) = renamed(&mappings, &mark).filter(|_| !said.names_dataset()) {
+    let is_new = files.len() > 1 || said.names_dataset();
+    if let Some(kept) = renamed(&mappings, &mark).filter(|_| !is_new) {
         eprintln!(
             "{file} begins as a file that was replayed does, and is taken for the same one, renamed: --robot NAME says that it is of another robot, --dataset NAME begins a data set of its own"
         );
