@@ -743,9 +743,16 @@ fn a_replay_of_nothing_at_all_ends_with_4() -> Result<()> {
         ended.must_be(4, [0, 0, 0, 0, 0])?;
         ensure!(ended.said.contains("not empty"), "{}", ended.said);
     }
-    let unmapped = ["--output", "json", "replay", &empty, "--yes"];
-    let ended = Ended::of(&theatre(case.data.path(), &unmapped)?.output()?)?;
-    ended.must_be(4, [0, 0, 0, 0, 0])?;
+    let header = written(folder.path(), "header.csv", "time,v\n")?;
+    let nothing = folder.path().join("nothing.csv.gz");
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::fs::write(&nothing, gzip.finish()?)?;
+    let nothing = nothing.to_string_lossy().into_owned();
+    for file in [&empty, &packed, "/dev/null", &header, &nothing] {
+        let unmapped = ["--output", "json", "replay", file, "--yes"];
+        let ended = Ended::of(&theatre(case.data.path(), &unmapped)?.output()?)?;
+        ended.must_be(4, [0, 0, 0, 0, 0])?;
+    }
     ensure!(!case.data.path().join("recordings.sqlite").exists());
     Ok(())
 }
