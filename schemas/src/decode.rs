@@ -16,7 +16,7 @@ mod tests;
 
 use std::ops::RangeInclusive;
 
-pub use builder::{BatchBuilder, check_id};
+pub use builder::BatchBuilder;
 pub use plan::DecodePlan;
 
 /// Why a datum was refused. No column has a value of it.

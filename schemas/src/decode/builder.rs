@@ -111,7 +111,10 @@ impl BatchBuilder {
         else {
             return Err(DecodeError::Unroutable { what: "robot_id" });
         };
-        check_id(&self.dataset, robot)?;
+        if robot.first() == Some(&b'@') {
+            self.check_reserved(robot)?;
+        }
+        check_length("robot_id", robot)?;
         let procedure = roles.procedure_id.map(|column| &self.columns[column]);
         if let Some(procedure) = procedure.and_then(|column| column.last_text(row)) {
             check_length("procedure_id", procedure)?;
@@ -120,6 +123,20 @@ impl BatchBuilder {
             return Err(DecodeError::Unroutable { what: "event_time" });
         }
         Ok(())
+    }
+
+    /// Refuses a robot that is called as the actors of facilities, surgeons and models are.
+    #[cold]
+    fn check_reserved(&self, id: &[u8]) -> Result<(), DecodeError> {
+        if self.dataset.kind.entity().is_some() {
+            return Ok(());
+        }
+        let of_partitions = (!self.dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
+        let prefixes = EntityKind::ALL.map(EntityKind::prefix).into_iter();
+        let found = prefixes
+            .chain(of_partitions)
+            .find(|prefix| id.starts_with(prefix.as_bytes()));
+        found.map_or(Ok(()), |prefix| Err(DecodeError::Reserved { prefix }))
     }
 
     /// The rows so far as a batch, leaving the builder empty; `None` when there are none.
@@ -154,32 +171,6 @@ impl BatchBuilder {
             append_times,
         ))
     }
-}
-
-/// Refuses the id of a robot that records of a dataset cannot have.
-///
-/// # Errors
-/// When it is longer than a key may be, or called as the actors of facilities, surgeons and models
-/// are.
-#[inline]
-pub fn check_id(dataset: &Dataset, id: &[u8]) -> Result<(), DecodeError> {
-    if id.first() == Some(&b'@') {
-        check_reserved(dataset, id)?;
-    }
-    check_length("robot_id", id)
-}
-
-#[cold]
-fn check_reserved(dataset: &Dataset, id: &[u8]) -> Result<(), DecodeError> {
-    if dataset.kind.entity().is_some() {
-        return Ok(());
-    }
-    let of_partitions = (!dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
-    let prefixes = EntityKind::ALL.map(EntityKind::prefix).into_iter();
-    let found = prefixes
-        .chain(of_partitions)
-        .find(|prefix| id.starts_with(prefix.as_bytes()));
-    found.map_or(Ok(()), |prefix| Err(DecodeError::Reserved { prefix }))
 }
 
 /// Refuses an id that is longer than a key may be.

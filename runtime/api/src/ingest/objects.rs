@@ -129,9 +129,6 @@ impl DatasetEncoder {
         let direct = self.direct.as_ref()?;
         let encoded = direct.encode(of_record, scratch.has_lines, work, value)?;
         let key = value.get(encoded.key).filter(|key| !key.is_empty())?;
-        if self.wrong_key(key).is_some() {
-            return None;
-        }
         let is_alone = !scratch.has_lines || ends_line(&text[encoded.read..]);
         if !is_alone || value.len() > scratch.bounds.record_bytes {
             return None;

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::{ColumnType, Dataset};
 use theatre_schemas::datums::Datums;
-use theatre_schemas::decode::check_id;
 use theatre_schemas::encode::{DirectEncoder, Fault, JsonEncoder};
 use theatre_schemas::framing;
 use theatre_schemas::records::text_of;
@@ -248,14 +247,11 @@ impl DatasetEncoder {
                         reject(parsed, index, vec![too_long(bounds.record_bytes)]);
                     }
                     None => reject(parsed, index, vec![self.no_key()]),
-                    Some(key) => match self.wrong_key(key.as_bytes()) {
-                        Some(fault) => reject(parsed, index, vec![fault]),
-                        None => parsed.records.push(NewRecord {
-                            key: key.into_bytes(),
-                            value: framing::frame(schema_id, datum),
-                            headers: Vec::new(),
-                        }),
-                    },
+                    Some(key) => parsed.records.push(NewRecord {
+                        key: key.into_bytes(),
+                        value: framing::frame(schema_id, datum),
+                        headers: Vec::new(),
+                    }),
                 }
                 index += 1;
                 container::has_room(parsed.records.len(), bounds.body_bytes)
@@ -305,9 +301,6 @@ impl DatasetEncoder {
         let Some(key) = text_at(record, &self.key).filter(|key| !key.is_empty()) else {
             return reject(parsed, index, vec![self.no_key()]);
         };
-        if let Some(fault) = self.wrong_key(key.as_bytes()) {
-            return reject(parsed, index, vec![fault]);
-        }
         if value.len() > longest {
             return reject(parsed, index, vec![too_long(longest)]);
         }
@@ -316,17 +309,6 @@ impl DatasetEncoder {
             value,
             headers: Vec::new(),
         });
-    }
-
-    /// What is wrong with a key that no robot can have: its records would be dead letters.
-    pub(super) fn wrong_key(&self, key: &[u8]) -> Option<Fault> {
-        let wrong = check_id(&self.dataset, key).err()?;
-        Some(Fault {
-            pointer: format!("/{}", self.key.replace('.', "/")),
-            expected: "an id that a robot can have".to_owned(),
-            found: wrong.to_string(),
-            unit: None,
-        })
     }
 
     fn no_key(&self) -> Fault {

@@ -179,35 +179,6 @@ fn no_more_is_read_of_a_body_after_many_records_that_do_not_fit() {
 }
 
 #[test]
-fn names_that_no_robot_can_have_are_refused_before_anything_is_appended() {
-    let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
-    let encoder = encoders.of("robot_events").unwrap();
-    for (robot, said) in [
-        ("@partition/1".to_owned(), "begins with '@partition/'"),
-        ("@model/x".to_owned(), "begins with '@model/'"),
-        ("r".repeat(513), "513 bytes"),
-    ] {
-        let row = format!("{robot},2026-01-31T08:00:00Z,e,fault");
-        for (form, body) in [
-            (
-                Form::Lines,
-                RECORD.replace("\"r\"", &format!("\"{robot}\"")),
-            ),
-            (
-                Form::Csv,
-                format!("robot_id,event_time,event_id,event_type\n{row}\n"),
-            ),
-        ] {
-            let parsed = encoder.parse(form, body.as_bytes(), bounds(None)).unwrap();
-            assert!(parsed.records.is_empty(), "{form:?} {robot}");
-            let fault = &parsed.rejected[0].faults[0];
-            assert_eq!(fault.pointer, "/robot_id");
-            assert!(fault.found.contains(said), "{}", fault.found);
-        }
-    }
-}
-
-#[test]
 fn a_table_of_which_cells_could_be_taken_for_others_is_refused() {
     let encoders = Encoders::new(std::sync::Arc::new(Registry::builtin()));
     let encoder = encoders.of("robot_events").unwrap();
