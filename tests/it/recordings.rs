@@ -743,9 +743,16 @@ fn a_replay_of_nothing_at_all_ends_with_4() -> Result<()> {
         ended.must_be(4, [0, 0, 0, 0, 0])?;
         ensure!(ended.said.contains("not empty"), "{}", ended.said);
     }
-    let unmapped = ["--output", "json", "replay", &empty, "--yes"];
-    let ended = Ended::of(&theatre(case.data.path(), &unmapped)?.output()?)?;
-    ended.must_be(4, [0, 0, 0, 0, 0])?;
+    let header = written(folder.path(), "header.csv", "time,v\n")?;
+    let nothing = folder.path().join("nothing.csv.gz");
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::fs::write(&nothing, gzip.finish()?)?;
+    let nothing = nothing.to_string_lossy().into_owned();
+    for file in [&empty, &packed, "/dev/null", &header, &nothing] {
+        let unmapped = ["--output", "json", "replay", file, "--yes"];
+        let ended = Ended::of(&theatre(case.data.path(), &unmapped)?.output()?)?;
+        ended.must_be(4, [0, 0, 0, 0, 0])?;
+    }
     ensure!(!case.data.path().join("recordings.sqlite").exists());
     Ok(())
 }
@@ -807,5 +814,39 @@ fn what_a_kept_mapping_leaves_out_is_said_and_a_failed_look_keeps_nothing() -> R
         "{}",
         other.said
     );
+    Ok(())
+}
+
+/// Without a mapping, too, a file is known under another name, and fractions are no missing values.
+#[test]
+fn a_look_knows_a_renamed_file_and_makes_numbers_of_whole_numbers_with_fractions() -> Result<()> {
+    let case = Case::new("")?;
+    let folder = tempfile::tempdir()?;
+    let replay = |name: &str, text: &str, more: &[&str]| -> Result<Ended> {
+        let file = written(folder.path(), name, text)?;
+        let begin = ["--output", "json", "replay", &file, "--yes", "--quiet"];
+        Ended::of(&theatre(case.data.path(), &[&begin[..], more].concat())?.output()?)
+    };
+    let rows = |rows: std::ops::Range<i64>, fraction: &str| {
+        let rows = rows.map(|row| format!("{},{row}{fraction}\n", time(row)));
+        format!("time,n\n{}", rows.collect::<String>())
+    };
+    let whole = rows(0..20, "");
+    replay("arm.csv", &whole, &[])?.must_be(0, [20, 0, 0, 0, 0])?;
+    let renamed = replay("copy.csv", &whole, &[])?;
+    renamed.must_be(0, [0, 20, 0, 0, 0])?;
+    ensure!(renamed.said.contains("renamed"), "{}", renamed.said);
+    replay("third.csv", &whole, &["--robot", "arm-2"])?.must_be(0, [20, 0, 0, 0, 0])?;
+    replay("fourth.csv", &whole, &["--dataset", "own"])?.must_be(0, [20, 0, 0, 0, 0])?;
+    let wider = replay("arm.csv", &rows(100..110, ".5"), &[])?;
+    wider.must_be(0, [10, 0, 0, 0, 0])?;
+    ensure!(wider.said.contains("the next version"), "{}", wider.said);
+    replay("arm.csv", &whole, &[])?.must_be(0, [0, 20, 0, 0, 0])?;
+    let there = case.query("SELECT count(n) AS n, max(n) AS most FROM arm")?;
+    ensure!(
+        there[0]["n"] == 50 && there[0]["most"] == 109.5,
+        "{there:?}"
+    );
+    reconciled(case.data.path(), &[])?;
     Ok(())
 }

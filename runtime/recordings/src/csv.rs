@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use crate::records::{Cell, Place, ReadError, Record, Records, Refusal};
 use crate::source::{Input, Line, Lines};
 use header::Header;
-use split::{Open, Splitter};
+use split::Splitter;
+pub(crate) use split::{Open, are_alike};
 
 /// A quoted cell runs over at most this many lines after its first.
 pub const QUOTED_LINES_MAX: usize = 100;
@@ -84,7 +85,12 @@ impl Default for Dialect {
 impl Dialect {
     /// Cuts a line into cells; none when a quote opens in it and does not close.
     pub(crate) fn cut(&self, line: &str) -> Option<Vec<String>> {
-        Splitter::new(self).split(line).ok()
+        self.cut_or_open(line).ok()
+    }
+
+    /// The same, with what stands before a quote that does not close.
+    pub(crate) fn cut_or_open(&self, line: &str) -> Result<Vec<String>, Open> {
+        Splitter::new(self).split(line)
     }
 }
 
@@ -172,11 +178,16 @@ impl CsvReader {
             if text.len() > QUOTED_BYTES_MAX {
                 break;
             }
-            if self.splitter.has_quote(&added)
-                && let Ok(cells) = self.splitter.split(&text)
-            {
-                found = self.fits(cells.len(), &cells).then_some(cells);
-                break;
+            if !self.splitter.has_quote(&added) {
+                continue;
+            }
+            match self.splitter.split(&text) {
+                Ok(cells) => {
+                    found = self.fits(cells.len(), &cells).then_some(cells);
+                    break;
+                }
+                Err(open) if open.is_final => break,
+                Err(_) => {}
             }
         }
         if found.is_none() {
@@ -194,12 +205,8 @@ impl CsvReader {
             return false;
         };
         let columns = self.width.unwrap_or(self.header.columns.len());
-        let alike = open
-            .before
-            .iter()
-            .zip(&cells)
-            .all(|(a, b)| shape(a) == shape(b));
-        cells.len() == columns && alike && columns >= if open.before.is_empty() { 3 } else { 2 }
+        let least = if open.before.is_empty() { 3 } else { 2 };
+        cells.len() == columns && columns >= least && are_alike(&open.before, &cells)
     }
 
     /// Whether a record may have so many cells. The first record decides about delimiters at the
@@ -371,20 +378,4 @@ impl Feed {
 
 fn is_blank(line: &Line) -> bool {
     line.text.as_ref().is_ok_and(|text| text.trim().is_empty())
-}
-
-/// What a cell looks like: `9-9-9a9:9:9.9` for a time.
-fn shape(cell: &str) -> String {
-    let mut shape = String::new();
-    for sign in cell.trim().trim_start_matches('-').chars() {
-        let sign = match sign {
-            sign if sign.is_numeric() => '9',
-            sign if sign.is_alphabetic() => 'a',
-            sign => sign,
-        };
-        if !shape.ends_with(sign) {
-            shape.push(sign);
-        }
-    }
-    shape
 }

@@ -8,6 +8,7 @@ mod mapping_text;
 mod rules_text;
 #[cfg(test)]
 mod tests;
+mod widened;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use theatre_config::ConfigError;
 use theatre_schemas::dataset::ColumnType;
+
+pub use widened::widened;
 
 use crate::look::{Column, Looked};
 

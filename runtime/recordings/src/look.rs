@@ -3,9 +3,13 @@
 //! What is found is a [`Mapping`] with the reasons in words ([`Looked::findings`]). What a file does
 //! not say is not guessed: [`Looked::unclear`] names the key that decides.
 
+mod apart;
 mod column;
+mod cutting;
+mod epochs;
 mod first_rows;
 mod header;
+mod questions;
 mod roles;
 mod seen;
 mod table;
@@ -76,6 +80,8 @@ pub struct Looked {
     pub columns: Vec<Column>,
     /// Rows that were looked at.
     pub rows: u64,
+    /// Lines among them that are none.
+    pub refused: u64,
     /// Whether these are all.
     pub is_whole: bool,
     /// Usual time from row to row of a robot, microseconds.
@@ -159,19 +165,15 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
         roles::time(&named, &mut mapping, &mut looking);
     }
     settle_robot(file, &named, &mut mapping, &mut looking);
-    if form == Form::Json && seen.rows == 1 && seen.names.iter().any(|name| name.contains("[1].")) {
-        looking.unclear.push(
-            "the file is one object with a list of objects in it, and rows are objects: write the list by itself, one object a line, such as with jq -c '.data[]'"
-                .to_owned(),
-        );
-    }
     let columns = fields(&named, &units, form, &seen, &mut mapping, &mut looking);
+    questions::of_rows(form, &seen, &mapping, &mut looking.unclear);
     let mut looked = Looked {
         file: file.to_owned(),
         dataset: names::dataset(hints.dataset.as_deref().unwrap_or(file)),
         mapping,
         columns,
         rows: seen.rows,
+        refused: seen.refused,
         is_whole: seen.is_whole,
         pace_us: None,
         findings: looking.findings,
@@ -179,7 +181,7 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
         headings: Vec::new(),
         first: Vec::new(),
     };
-    if looked.columns.is_empty() {
+    if looked.columns.is_empty() && looked.rows > 0 {
         looked
             .unclear
             .push("no column has values beside robot and time".to_owned());
@@ -307,7 +309,7 @@ fn fields(
                 .filter(|_| has_units)
                 .map(str::to_owned)
                 .or_else(|| units.get(at).map(|unit| unit.trim().to_owned()))
-                .filter(|unit| !unit.is_empty()),
+                .filter(|unit| unit.contains(|sign: char| sign.is_alphanumeric() || sign == '%')),
             name: name.to_owned(),
             field,
             column_type,

@@ -97,9 +97,10 @@ pub struct Mapping {
     /// How times are written. `rfc3339`; `year_first`, `month_first` or `day_first` for dates such
     /// as `2026/01/31`, `01/31/2026` or `31.01.26`, with hours of 24 or AM and PM; `epoch_s`,
     /// `epoch_ms`, `epoch_us` or `epoch_ns` for numbers since 1970, also with fractions or
-    /// exponents; `elapsed_s`, `elapsed_ms`, `elapsed_us`, `elapsed_ns`, `elapsed_min` or
-    /// `elapsed_h` for numbers since `time_start`, `elapsed_hms` for hours, minutes and seconds since
-    /// then, which go on after midnight; `excel` for days as workbooks count them; or a pattern such
+    /// exponents; `elapsed_s`, `elapsed_ms`, `elapsed_us`, `elapsed_ns`, `elapsed_100ns`,
+    /// `elapsed_min` or `elapsed_h` for numbers since `time_start`, `elapsed_hms` for hours, minutes
+    /// and seconds since then, which go on after midnight; `excel`, `matlab`, `julian` or
+    /// `modified_julian` for days as workbooks, MATLAB or astronomers count them; or a pattern such
     /// as `"%d.%m.%Y %H-%M-%S%.f"` (as of strftime). Absent: times with a zone, and, with
     /// `time_zone`, those without one that begin with the year or name the month; with
     /// `time_start`, `elapsed_s`.

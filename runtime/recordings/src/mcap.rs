@@ -43,6 +43,8 @@ pub struct Mcap<R> {
     bytes: usize,
     /// Messages whose channel is not known, for its record is damaged.
     unknown: u64,
+    /// Why the input was not copied to its end.
+    broken: Option<String>,
 }
 
 /// The topics of an MCAP file, by name.
@@ -95,6 +97,7 @@ impl<R: Read + Seek + Send> Mcap<R> {
             read_ahead: VecDeque::new(),
             bytes: 0,
             unknown: 0,
+            broken: None,
         };
         let mut whole = true;
         loop {
@@ -111,6 +114,12 @@ impl<R: Read + Seek + Send> Mcap<R> {
             .columns
             .close(if whole { &[] } else { search.wanted });
         Ok(opened)
+    }
+
+    /// Remarks why what was packed, or came from a pipe, is not all there.
+    pub(crate) fn broken_off(mut self, why: Option<String>) -> Self {
+        self.broken = why;
+        self
     }
 
     /// The topic that is read.
@@ -196,6 +205,7 @@ impl<R: Read + Seek + Send> Records for Mcap<R> {
 
     fn remarks(&self) -> Vec<String> {
         let mut remarks = self.columns.remarks();
+        remarks.extend(self.broken.clone());
         if self.unknown > 0 {
             remarks.push(format!(
                 "{} messages are of topics whose description is missing or damaged: they are left out",

@@ -11,6 +11,18 @@ const RESERVED: &[&str] = &[
     "sequence",
     "boot_id",
     "procedure_id",
+    "theatre_date",
+    "theatre_version",
+    // Those that Redshift keeps for itself.
+    "cmax",
+    "cmin",
+    "ctid",
+    "deletexid",
+    "insertxid",
+    "oid",
+    "tableoid",
+    "xmax",
+    "xmin",
 ];
 
 /// Data sets and tables that are there in any case.
@@ -35,13 +47,33 @@ const SHIPPED: &[&str] = &[
     "procedures",
     "robot_events",
     "robot_registry",
+    "robot_sessions",
     "robot_telemetry",
     "robot_versions",
+    "robot_windows",
     "rule_changes",
     "sessions",
+    "shadow_alerts",
     "surgeon_registry",
     "surgeon_versions",
     "window_aggregates",
+];
+
+/// How names begin that warehouses keep for themselves.
+const KEPT: &[&str] = &[
+    "dim_",
+    "fact_",
+    "loaded_files",
+    "pg_",
+    "rollup_",
+    "sqlite_",
+    "star_",
+    "stl_",
+    "stv_",
+    "svl_",
+    "svv_",
+    "sys_",
+    "vw_",
 ];
 
 /// Most characters of a name.
@@ -131,6 +163,8 @@ pub(crate) fn dataset(file: &str) -> String {
         "recording".to_owned()
     } else if SHIPPED.contains(&name.as_str()) {
         format!("{name}_recording")
+    } else if KEPT.iter().any(|kept| name.starts_with(kept)) {
+        format!("recording_{name}")
     } else {
         name
     }
@@ -193,6 +227,8 @@ mod tests {
         assert_eq!(dataset("a/Robot Data-1.csv.gz"), "robot_data_1");
         assert_eq!(dataset("a/测试.csv"), "recording");
         assert_eq!(dataset("robot_events.csv"), "robot_events_recording");
+        assert_eq!(dataset("robot_windows.csv"), "robot_windows_recording");
+        assert_eq!(dataset("sqlite_dump.csv"), "recording_sqlite_dump");
         assert_eq!(robot("logs/ur3 left.csv"), "ur3 left");
         assert_eq!(robot("-"), "robot-1");
     }

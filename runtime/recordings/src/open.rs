@@ -1,7 +1,7 @@
 //! The reader for a file, by what it is.
 
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::{self, BufReader, Read, Seek, Write};
 
 use crate::column_search::ColumnSearch;
 use crate::csv::CsvReader;
@@ -62,7 +62,14 @@ pub fn records(input: Input, mapping: &Mapping) -> Result<Box<dyn Records>, Read
             let text = BufReader::new(Text::new(input, mapping.encoding.as_deref())?);
             Ok(Box::new(Ndjson::open(file, text, &search)?))
         }
-        Form::Parquet => Ok(Box::new(Parquet::open(file, on_disk(input)?)?)),
+        Form::Parquet => match on_disk(input)? {
+            (whole, None) => Ok(Box::new(Parquet::open(file, whole)?)),
+            // What says where its columns stand is at its end.
+            (_, Some(why)) => Err(ReadError {
+                place: Place { file, line: 0 },
+                why: format!("cannot be copied to be read: {why}"),
+            }),
+        },
         Form::Mcap => mcap(input, mapping, &search),
     }
 }
@@ -74,13 +81,10 @@ fn mcap(
     search: &ColumnSearch<'_>,
 ) -> Result<Box<dyn Records>, ReadError> {
     let file = input.name().clone();
-    let bytes = BufReader::with_capacity(256 << 10, on_disk(input)?);
-    Ok(Box::new(crate::mcap::Mcap::open(
-        file,
-        bytes,
-        mapping.topic.as_deref(),
-        search,
-    )?))
+    let (bytes, broken) = on_disk(input)?;
+    let bytes = BufReader::with_capacity(BUFFER_BYTES, bytes);
+    let opened = crate::mcap::Mcap::open(file, bytes, mapping.topic.as_deref(), search)?;
+    Ok(Box::new(opened.broken_off(broken)))
 }
 
 #[cfg(not(feature = "mcap"))]
@@ -111,20 +115,37 @@ fn is_json(head: &[u8]) -> bool {
     }
 }
 
+/// Bytes that are read at once from a file that is read from any place.
+const BUFFER_BYTES: usize = 256 << 10;
+
 /// An input that can be read from any place: the file itself, or a copy of what is packed or comes
-/// from a pipe, which goes with the process.
-fn on_disk(mut input: Input) -> Result<File, ReadError> {
+/// from a pipe, which goes with the process. Of what breaks off, what came before, and why.
+fn on_disk(mut input: Input) -> Result<(File, Option<String>), ReadError> {
     let name = input.name().clone();
     if &*name != "-" && input.packing().is_none() && std::path::Path::new(&*name).is_file() {
         return File::open(&*name)
+            .map(|file| (file, None))
             .map_err(|error| fault(&input, format!("cannot be opened: {error}")));
     }
     let copied = tempfile::tempfile().and_then(|mut copy| {
-        std::io::copy(&mut input, &mut copy)?;
+        let broken = copy_to(&mut input, &mut copy)?;
         copy.rewind()?;
-        Ok(copy)
+        Ok((copy, broken))
     });
     copied.map_err(|error| fault(&input, format!("cannot be copied to be read: {error}")))
+}
+
+/// Copies all that can be read, and gives why no more can be.
+fn copy_to(input: &mut Input, copy: &mut File) -> io::Result<Option<String>> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(None),
+            Ok(count) => copy.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+    }
 }
 
 #[cfg(test)]

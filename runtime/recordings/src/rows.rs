@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub use draft::Draft;
 pub use plan::Plan;
 pub use tally::{Kind, Tally};
+use theatre_schemas::dataset::{EntityKind, PARTITION_PREFIX};
+use theatre_schemas::decode::ID_BYTES_MAX;
 
 use crate::cells::Read;
 use crate::columns;
@@ -179,6 +181,9 @@ impl Rows {
             },
             (None, robot) => robot.clone().unwrap_or_default(),
         };
+        if let Some(kind) = fault_of_robot(&robot_id) {
+            return Err(refuse(kind, &robot_id));
+        }
         let time = self.columns.time_of(&record.cells);
         let event_time = self.clock.read(&time, &robot_id).map_err(|fault| {
             let column = self
@@ -361,6 +366,23 @@ fn text_of(cell: &Cell) -> Option<String> {
         Cell::Missing | Cell::Time(_) => String::new(),
     };
     (!text.is_empty()).then_some(text)
+}
+
+/// Why no robot can have this name; none when it can.
+fn fault_of_robot(name: &str) -> Option<String> {
+    if name.len() > ID_BYTES_MAX {
+        return Some(format!(
+            "the name of a robot has at most {ID_BYTES_MAX} bytes, this one has {}",
+            name.len()
+        ));
+    }
+    let kept = EntityKind::ALL.map(EntityKind::prefix).into_iter();
+    let prefix = kept
+        .chain([PARTITION_PREFIX])
+        .find(|prefix| name.starts_with(prefix))?;
+    Some(format!(
+        "names that begin with '{prefix}' stand for something else than robots: give the robot another one"
+    ))
 }
 
 /// A cell as messages show it.

@@ -18,6 +18,8 @@ pub use lines::{LINE_BYTES_MAX, Line, LineFault, Lines};
 pub use paths::find;
 pub use text::{Text, by_name as encoding};
 
+use sha2::{Digest, Sha256};
+
 use crate::records::{Place, ReadError};
 
 /// Bytes by which the kind of a file is seen.
@@ -137,6 +139,27 @@ impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.bytes.read(into)
     }
+}
+
+/// Bytes by which it is seen that a file is another one, renamed or packed.
+const MARK_BYTES: u64 = 64 << 10;
+
+/// A mark of what a file begins with, unpacked, by which it is known under another name.
+///
+/// # Errors
+/// When it cannot be opened or read.
+pub fn mark(name: &str) -> Result<String, ReadError> {
+    let mut begins = Vec::new();
+    let read = Input::open(name)?.take(MARK_BYTES).read_to_end(&mut begins);
+    match read {
+        // Of a file that breaks off, what came before is its beginning.
+        Err(error) if begins.is_empty() => {
+            return Err(fault(name, &format!("cannot be read: {error}")));
+        }
+        _ => {}
+    }
+    let digest = Sha256::digest(&begins);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn fault(name: &str, why: &str) -> ReadError {

@@ -6,6 +6,7 @@
 mod civil;
 mod clock;
 mod fault;
+mod format;
 mod look;
 mod number;
 mod pace;

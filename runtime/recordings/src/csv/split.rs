@@ -4,9 +4,11 @@ use super::{Delimiter, Dialect};
 
 /// A quote opens and does not close.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(crate) struct Open {
     /// The cells before it.
-    pub(super) before: Vec<String>,
+    pub(crate) before: Vec<String>,
+    /// It does close, in a later line, before something else than a delimiter: no more lines help.
+    pub(crate) is_final: bool,
 }
 
 /// Cuts lines into cells.
@@ -57,7 +59,10 @@ impl Splitter {
                 .is_some_and(|quote| rest[start..].starts_with(quote));
             let (cell, end, length) = if is_quoted {
                 let Some(quoted) = self.quoted(&rest[start..]) else {
-                    return Err(Open { before: cells });
+                    return Err(Open {
+                        before: cells,
+                        is_final: false,
+                    });
                 };
                 let after = start + quoted.length;
                 let (end, length) = self.delimiter_in(&rest[after..]);
@@ -65,7 +70,10 @@ impl Splitter {
                 if rest[after..end].trim().is_empty() {
                     (quoted.value, end, length)
                 } else if quoted.value.contains('\n') {
-                    return Err(Open { before: cells });
+                    return Err(Open {
+                        before: cells,
+                        is_final: true,
+                    });
                 } else {
                     (rest[..end].to_owned(), end, length)
                 }
@@ -139,6 +147,28 @@ impl Splitter {
 
 fn is_blank(sign: char) -> bool {
     matches!(sign, ' ' | '\t')
+}
+
+/// Whether cells look like those before an open quote: then the line that they begin may be a
+/// record by itself rather than text within the quotes.
+pub(crate) fn are_alike(before: &[String], cells: &[String]) -> bool {
+    before.iter().zip(cells).all(|(a, b)| shape(a) == shape(b))
+}
+
+/// What a cell looks like: `9-9-9a9:9:9.9` for a time.
+fn shape(cell: &str) -> String {
+    let mut shape = String::new();
+    for sign in cell.trim().trim_start_matches('-').chars() {
+        let sign = match sign {
+            sign if sign.is_numeric() => '9',
+            sign if sign.is_alphabetic() => 'a',
+            sign => sign,
+        };
+        if !shape.ends_with(sign) {
+            shape.push(sign);
+        }
+    }
+    shape
 }
 
 #[cfg(test)]

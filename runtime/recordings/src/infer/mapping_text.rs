@@ -116,6 +116,11 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+fn listed(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
+}
+
 /// The value of a key, as TOML, if it is set and not what it would be anyway.
 fn set(mapping: &Mapping, key: &str) -> Option<String> {
     let text = |value: &Option<String>| value.as_deref().map(quoted);
@@ -143,6 +148,8 @@ fn set(mapping: &Mapping, key: &str) -> Option<String> {
         "escape" => text(&mapping.escape),
         "comment" => text(&mapping.comment),
         "header" => (mapping.header == Header::None).then(|| "\"none\"".to_owned()),
+        "names" => (!mapping.names.is_empty()).then(|| listed(&mapping.names)),
+        "skip_lines" => (mapping.skip_lines > 0).then(|| mapping.skip_lines.to_string()),
         "skip_after_header" => {
             (mapping.skip_after_header > 0).then(|| mapping.skip_after_header.to_string())
         }
@@ -150,10 +157,7 @@ fn set(mapping: &Mapping, key: &str) -> Option<String> {
         "encoding" => text(&mapping.encoding),
         "decimal" => (mapping.decimal != '.').then(|| sign(mapping.decimal)),
         "thousands" => mapping.thousands.map(sign),
-        "events" => (!mapping.events.is_empty()).then(|| {
-            let events: Vec<String> = mapping.events.iter().map(|event| quoted(event)).collect();
-            format!("[{}]", events.join(", "))
-        }),
+        "events" => (!mapping.events.is_empty()).then(|| listed(&mapping.events)),
         _ => None,
     }
 }

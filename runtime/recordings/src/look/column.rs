@@ -70,6 +70,8 @@ pub struct Profile {
     whole: u64,
     /// Whole numbers of more than 64 bits, written with all their digits.
     beyond: u64,
+    /// Numbers without an end, which no field takes.
+    infinite: u64,
     words: u64,
     zeros: u64,
     ones: u64,
@@ -91,6 +93,7 @@ impl Default for Profile {
             range: None,
             whole: 0,
             beyond: 0,
+            infinite: 0,
             words: 0,
             zeros: 0,
             ones: 0,
@@ -145,6 +148,8 @@ impl Profile {
                 self.beyond += u64::from(matches!(cell, Cell::Text(_)) && is_beyond(&text));
             } else if is_flag_word(&text) {
                 self.words += 1;
+            } else if text.parse().is_ok_and(f64::is_infinite) {
+                self.infinite += 1;
             }
         }
         self.texts.take(|| text.clone());
@@ -197,7 +202,9 @@ impl Profile {
         if self.has_long_numbers() {
             return Some(ColumnType::Utf8);
         }
-        if self.numbers as f64 >= NUMBERS_AT_LEAST * present as f64 {
+        // What has no end costs its row, but makes no text of its column.
+        let like_numbers = self.numbers + self.infinite;
+        if self.numbers > 0 && like_numbers as f64 >= NUMBERS_AT_LEAST * present as f64 {
             return Some(ColumnType::Float64);
         }
         Some(ColumnType::Utf8)
@@ -235,7 +242,7 @@ impl Profile {
     }
 
     /// Whether all numbers are whole.
-    pub(super) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.whole == self.numbers
     }
 

@@ -48,8 +48,12 @@ impl Looked {
         );
         let (mut paces, mut first, mut rows) = (Paces::default(), Vec::new(), 0);
         while rows < PACE_ROWS {
-            let Some(record) = records.next_record()? else {
-                break;
+            let record = match records.next_record() {
+                Ok(Some(record)) => record,
+                // Of a file that breaks off, what came before is shown.
+                Err(_) if rows > 0 => break,
+                Ok(None) => break,
+                Err(error) => return Err(error),
             };
             let Ok(Record { cells, .. }) = record else {
                 continue;

@@ -1,8 +1,10 @@
 //! Where the names of the columns stand in a table of text.
 
 use super::Looking;
+use super::apart::{is_clock, is_date};
+use super::cutting::cells;
 use super::roles::is_time_name;
-use super::text::{cells, signs};
+use super::text::signs;
 use crate::csv::Dialect;
 use crate::mapping::{Header, Mapping};
 use crate::records::shown;
@@ -39,7 +41,7 @@ pub(super) fn names(
     mapping: &mut Mapping,
     looking: &mut Looking,
 ) -> Names {
-    let padded = padded(cut, width, mapping.decimal);
+    let padded = padded(lines, cut, width, dialect, mapping.decimal);
     let rows: Vec<&Vec<String>> = padded.iter().collect();
     if let Some(at) = header(&rows, mapping.decimal) {
         let head = rows[at];
@@ -86,21 +88,110 @@ pub(super) fn names(
         };
     }
     mapping.header = Header::None;
-    looking
-        .findings
-        .push("header: none, the first line is a row".to_owned());
     Names {
-        names: (1..=width).map(|number| format!("#{number}")).collect(),
+        names: without_header(lines, &rows, dialect, mapping, looking),
         units: Vec::new(),
     }
 }
 
+/// Names for rows above which none are. What stands before the first row is left out.
+fn without_header(
+    lines: &[String],
+    rows: &[&Vec<String>],
+    dialect: &Dialect,
+    mapping: &mut Mapping,
+    looking: &mut Looking,
+) -> Vec<String> {
+    let width = rows[0].len();
+    let is_first = |line: &String| cells(dialect, line).is_some_and(|cells| cells == *rows[0]);
+    let first = lines.iter().position(is_first).unwrap_or(0);
+    let mark = mapping.comment.as_deref();
+    let above = lines[..first].iter().rev().find(|line| {
+        let line = line.trim();
+        !line.is_empty() && mark.is_none_or(|mark| !line.starts_with(mark))
+    });
+    if let Some(above) = above {
+        mapping.skip_lines = first as u64;
+        let known = cells(dialect, above).and_then(|names| {
+            one_above_two(&names, rows)
+                .map(|names| (names, "one name above date and time, which stand apart"))
+                .or_else(|| {
+                    Some((
+                        none_above_numbers(&names, rows)?,
+                        "no name above row numbers",
+                    ))
+                })
+        });
+        if let Some((names, how)) = known {
+            looking
+                .findings
+                .push(format!("header: line {first}, {how}"));
+            mapping.names.clone_from(&names);
+            return names;
+        }
+    }
+    looking.findings.push(match first {
+        0 => "header: none, the first line is a row".to_owned(),
+        first => format!("header: none, the first row is line {}", first + 1),
+    });
+    (1..=width).map(|number| format!("#{number}")).collect()
+}
+
+/// The names for rows whose times have a separator in them, as of `time value` above
+/// `2026-01-31 08:00:00 1.5`.
+fn one_above_two(names: &[String], rows: &[&Vec<String>]) -> Option<Vec<String>> {
+    let is_time = |name: &String| is_time_name(name) || name.to_lowercase().contains("time");
+    let at = names.iter().position(is_time)?;
+    let are_apart = |cells: &&Vec<String>| {
+        cells.len() == names.len() + 1 && is_date(&cells[at]) && is_clock(&cells[at + 1])
+    };
+    if !rows.iter().take(HEADER_MAX).all(are_apart) {
+        return None;
+    }
+    let mut names = names.to_vec();
+    names.splice(at..=at, ["date".to_owned(), "time".to_owned()]);
+    Some(names)
+}
+
+/// The names for rows that begin with their numbers, as programs for statistics write tables.
+fn none_above_numbers(names: &[String], rows: &[&Vec<String>]) -> Option<Vec<String>> {
+    let number = |cells: &Vec<String>| cells[0].trim().parse::<u64>().ok();
+    let first = number(rows.first()?)?;
+    let is_numbered = |(at, cells): (u64, &&Vec<String>)| {
+        cells.len() == names.len() + 1 && number(cells) == first.checked_add(at)
+    };
+    let is_text = |name: &String| !name.trim().is_empty() && name.trim().parse::<f64>().is_err();
+    if !names.iter().all(is_text) || !(0..).zip(rows.iter().take(HEADER_MAX)).all(is_numbered) {
+        return None;
+    }
+    Some([&["row".to_owned()][..], names].concat())
+}
+
 /// The lines of the usual width, and names among them whose last one is blank: it was taken for a
 /// separator at the end of the line.
-fn padded(cut: &[Vec<String>], width: usize, decimal: char) -> Vec<Vec<String>> {
+fn padded(
+    lines: &[String],
+    cut: &[Vec<String>],
+    width: usize,
+    dialect: &Dialect,
+    decimal: char,
+) -> Vec<Vec<String>> {
+    // Names with line ends in them are in no line as a whole.
+    let is_blank_behind = |cells: &[String]| {
+        cells.iter().any(|name| name.contains('\n'))
+            || lines.iter().any(|line| {
+                dialect
+                    .cut(line)
+                    .is_some_and(|whole| whole.len() == width && whole.starts_with(cells))
+            })
+    };
     let pad = |cells: &Vec<String>| match width.checked_sub(cells.len())? {
         0 => Some(cells.clone()),
-        1 if width > 2 && names_a_time(cells) && values(cells, decimal) == 0 => {
+        1 if width > 2
+            && names_a_time(cells)
+            && values(cells, decimal) == 0
+            && is_blank_behind(cells) =>
+        {
             Some([cells.as_slice(), &[String::new()]].concat())
         }
         _ => None,

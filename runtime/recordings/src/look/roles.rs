@@ -1,8 +1,10 @@
 //! Which columns say when a row was taken, and of which robot it is.
 
 use super::Looking;
+use super::apart::{date_and_time, split};
 use super::column::Profile;
-use crate::columns::{unit, without_mark, without_unit};
+use super::epochs;
+use crate::columns::{without_mark, without_unit};
 use crate::mapping::Mapping;
 use crate::records::shown;
 use crate::times::{Form, forms};
@@ -60,23 +62,15 @@ const ROBOT_NAMES: &[&str] = &[
 /// How many of these say so by themselves; in columns of the others, values must repeat.
 const ROBOT_NAMES_CLEAR: usize = 6;
 
-/// Columns of seconds and of the nanoseconds within them, by the ends of their names.
-const SPLIT_TIMES: &[(&str, &str)] = &[
-    ("secs", "nsecs"),
-    ("sec", "nanosec"),
-    ("sec", "nsec"),
-    ("seconds", "nanoseconds"),
-];
-
 /// A column of the file.
 pub(super) type Named<'a> = (&'a str, &'a Profile);
 
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     without_unit(without_mark(name)).trim().to_lowercase()
 }
 
 /// The last part of a nested name, in lower case.
-fn last(name: &str) -> String {
+pub(super) fn last(name: &str) -> String {
     let plain = plain(name);
     plain
         .rsplit(['.', '/'])
@@ -118,7 +112,8 @@ pub(super) fn robot(columns: &[Named<'_>]) -> Option<String> {
 /// Whether a column has this name, also as the nested value that it says: `device.id`.
 fn is_called(name: &str, known: &str) -> bool {
     let name = plain(name);
-    name == known || name.replace(['.', '/'], "_") == known || last(&name) == known
+    let joined = name.replace(['.', '/', ' ', '-'], "_");
+    name == known || joined == known || last(&name) == known
 }
 
 /// Finds the columns of the time and sets the mapping's keys.
@@ -127,12 +122,10 @@ pub(super) fn time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut L
         || split(columns, mapping)
         || date_and_time(columns, mapping, looking)
         || written(columns, mapping, looking)
-        || counted(columns, mapping, looking);
+        || counted(columns, mapping, looking)
+        || as_said(columns, mapping, looking);
     if !found {
-        looking.unclear.push(
-            "no column says when the rows were taken: give time_column, or for a file without times rate = \"10Hz\" and time_start = \"2026-01-31T08:00:00Z\", in a mapping"
-                .to_owned(),
-        );
+        looking.unclear.push(not_found(columns));
     } else if let Some(column) = &mapping.time_column {
         let form = match (
             &mapping.time_format,
@@ -150,6 +143,26 @@ pub(super) fn time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut L
     }
 }
 
+/// What is asked where no column has times.
+fn not_found(columns: &[Named<'_>]) -> String {
+    let is_named = |(name, profile): &&Named<'_>| profile.present() > 0 && rank(name).is_some();
+    let named = columns.iter().filter(is_named);
+    match named.min_by_key(|(name, _)| rank(name)) {
+        Some((name, profile)) if profile.is_number() => format!(
+            "column '{}' has numbers that do not rise, such as {}: where they are times, give time_column = \"{0}\" and time_format, such as \"elapsed_s\" (with time_start) or \"epoch_s\"",
+            shown(name),
+            shown(profile.texts().first().copied().unwrap_or_default()),
+        ),
+        Some((name, profile)) => format!(
+            "column '{}' has times such as '{}', of no form that is known: give time_column = \"{0}\" and a pattern for them, such as time_format = \"%d.%m.%Y %H-%M-%S\" (as of strftime), or another column",
+            shown(name),
+            shown(profile.texts().first().copied().unwrap_or_default()),
+        ),
+        None => "no column says when the rows were taken: give time_column, or for a file without times rate = \"10Hz\" and time_start = \"2026-01-31T08:00:00Z\", in a mapping"
+            .to_owned(),
+    }
+}
+
 /// Times of a typed file.
 fn typed(columns: &[Named<'_>], mapping: &mut Mapping) -> bool {
     let mut times: Vec<&Named<'_>> = columns
@@ -163,66 +176,6 @@ fn typed(columns: &[Named<'_>], mapping: &mut Mapping) -> bool {
     });
     mapping.time_column = times.first().map(|(name, _)| (*name).to_owned());
     mapping.time_column.is_some()
-}
-
-/// Seconds and nanoseconds apart.
-fn split(columns: &[Named<'_>], mapping: &mut Mapping) -> bool {
-    for (seconds_end, nanos_end) in SPLIT_TIMES {
-        let seconds = columns.iter().find(|(name, profile)| {
-            profile.is_number()
-                && plain(name).ends_with(seconds_end)
-                && is_epoch_of_seconds(profile)
-        });
-        let Some((seconds, _)) = seconds else {
-            continue;
-        };
-        let head = plain(seconds);
-        let nanos = format!("{}{nanos_end}", &head[..head.len() - seconds_end.len()]);
-        if let Some((nanos, _)) = columns.iter().find(|(name, _)| plain(name) == nanos) {
-            mapping.time_column = Some((*seconds).to_owned());
-            mapping.nanos_column = Some((*nanos).to_owned());
-            mapping.time_format = Some("epoch_s".to_owned());
-            return true;
-        }
-    }
-    false
-}
-
-fn is_epoch_of_seconds(profile: &Profile) -> bool {
-    forms(&profile.texts())
-        .first()
-        .is_some_and(|form| form.time_format == Some("epoch_s"))
-}
-
-/// Date and time of day apart.
-fn date_and_time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
-    let named = |names: &[&str]| {
-        columns
-            .iter()
-            .find(|(name, profile)| names.contains(&last(name).as_str()) && !profile.is_number())
-    };
-    let (Some(date), Some(time)) = (
-        named(&["date", "datum", "day"]),
-        named(&["time", "uhrzeit", "zeit", "time of day", "clock"]),
-    ) else {
-        return false;
-    };
-    let joined: Vec<String> = date
-        .1
-        .texts()
-        .iter()
-        .zip(time.1.texts())
-        .map(|(date, time)| format!("{date} {time}"))
-        .collect();
-    let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
-    let found = forms(&joined);
-    if found.is_empty() {
-        return false;
-    }
-    mapping.date_column = Some(date.0.to_owned());
-    mapping.time_column = Some(time.0.to_owned());
-    settle(&found, date.0, mapping, looking);
-    true
 }
 
 /// Times in words and dates.
@@ -282,13 +235,7 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         .iter()
         .filter(|(_, profile)| profile.is_number())
         .filter_map(|(name, profile)| {
-            let texts: Vec<String> = profile
-                .texts()
-                .iter()
-                .map(|text| text.replace(mapping.decimal, "."))
-                .collect();
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let forms = forms(&texts);
+            let forms = epochs::forms_of(name, profile, mapping.decimal, rank(name).is_some());
             let counts = forms.first()?.needs_start;
             let rank = rank(name);
             let fits = if counts {
@@ -304,14 +251,14 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         return false;
     };
     mapping.time_column = Some(name.to_owned());
-    if !counts {
-        settle(&forms, name, mapping, looking);
+    if mapping.time_format.is_none()
+        && let Some(question) = epochs::question(name, profile, mapping.decimal, &forms)
+    {
+        looking.unclear.push(question);
         return true;
     }
-    if mapping.time_format.is_none() && counts_days(name, profile) {
-        looking.unclear.push(format!(
-            "the times in column '{name}' can be days as workbooks count them, or seconds: give time_format = \"excel\" (with time_zone) or \"elapsed_s\" (with time_start)"
-        ));
+    if !counts {
+        settle(&forms, name, mapping, looking);
         return true;
     }
     if mapping.time_format.is_some() {
@@ -324,45 +271,53 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         }
         return true;
     }
-    mapping.time_format = Some(
-        match unit(name).map(str::to_lowercase).as_deref() {
-            Some("ms" | "msec" | "milliseconds") => "elapsed_ms",
-            Some("us" | "µs" | "usec") => "elapsed_us",
-            Some("ns" | "nsec") => "elapsed_ns",
-            Some("s" | "sec" | "seconds") => "elapsed_s",
-            Some("h" | "hours") => "elapsed_h",
-            _ if last(name).ends_with("_ms") => "elapsed_ms",
-            _ if last(name).ends_with("_us") => "elapsed_us",
-            _ if last(name).ends_with("_ns") => "elapsed_ns",
-            _ => {
-                if profile.is_whole() && !last(name).ends_with("_s") {
-                    looking.unclear.push(format!(
-                        "the times in column '{name}' are whole numbers from a start that is not said: give time_format (elapsed_s, elapsed_ms, elapsed_us or elapsed_ns)"
-                    ));
-                }
-                "elapsed_s"
-            }
-        }
-        .to_owned(),
-    );
+    let by_name = epochs::elapsed_by_name(name);
+    if by_name.is_none() && profile.is_whole() {
+        looking.unclear.push(format!(
+            "the times in column '{name}' are whole numbers from a start that is not said: give time_format (elapsed_s, elapsed_ms, elapsed_us, elapsed_ns, elapsed_min or elapsed_h)"
+        ));
+    }
+    mapping.time_format = Some(by_name.unwrap_or("elapsed_s").to_owned());
     looking.assume_start(mapping, name);
     true
 }
 
-/// Whether numbers look like days since the end of 1899, of rows that follow each other within a
-/// minute: a count of seconds hardly has such small steps.
-fn counts_days(name: &str, profile: &Profile) -> bool {
-    const DAYS: std::ops::Range<f64> = 30_000.0..60_000.0;
-    const MINUTE: f64 = 0.0007;
-    let steps = profile.rows.saturating_sub(1).max(1) as f64;
-    let fits = |(least, most): (f64, f64)| {
-        DAYS.contains(&least) && DAYS.contains(&most) && (most - least) / steps < MINUTE
+/// Times of which the user has said how they are written, in the column whose name says that it has
+/// them.
+fn as_said(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
+    let Some(format) = &mapping.time_format else {
+        return false;
     };
-    unit(name).is_none() && !profile.is_whole() && profile.range.is_some_and(fits)
+    let named = columns
+        .iter()
+        .filter(|(_, profile)| profile.present() > 0)
+        .filter_map(|(name, _)| Some((rank(name)?, *name)))
+        .min();
+    let Some((_, name)) = named else {
+        return false;
+    };
+    let has_zone = ["%z", "%:z", "%Q", "%s"]
+        .iter()
+        .any(|zone| format.contains(zone));
+    if format.contains('%') && !has_zone {
+        assume_zone(name, mapping, looking);
+    }
+    mapping.time_column = Some(name.to_owned());
+    true
+}
+
+/// Takes UTC for the zone that no time names.
+fn assume_zone(name: &str, mapping: &mut Mapping, looking: &mut Looking) {
+    if mapping.time_zone.is_none() {
+        mapping.time_zone = Some("UTC".to_owned());
+        looking.findings.push(format!(
+            "the times in column '{name}' name no zone: taken as UTC; if it is another, give time_zone = \"Europe/Berlin\" or the like"
+        ));
+    }
 }
 
 /// Sets the keys for a form; several are a question.
-fn settle(found: &[Form], name: &str, mapping: &mut Mapping, looking: &mut Looking) {
+pub(super) fn settle(found: &[Form], name: &str, mapping: &mut Mapping, looking: &mut Looking) {
     let Some(form) = found.first() else {
         return;
     };
@@ -381,11 +336,8 @@ fn settle(found: &[Form], name: &str, mapping: &mut Mapping, looking: &mut Looki
         looking.unclear.push(format!(
             "the times in column '{name}' have letters for their zone, which several zones use: give time_zone = \"Europe/Berlin\" or the like"
         ));
-    } else if form.needs_zone && mapping.time_zone.is_none() {
-        mapping.time_zone = Some("UTC".to_owned());
-        looking.findings.push(format!(
-            "the times in column '{name}' name no zone: taken as UTC; if it is another, give time_zone = \"Europe/Berlin\" or the like"
-        ));
+    } else if form.needs_zone {
+        assume_zone(name, mapping, looking);
     }
     if form.needs_start {
         looking.assume_start(mapping, name);

@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) names: Vec<String>,
     pub(super) profiles: Vec<Profile>,
     pub(super) rows: u64,
+    /// Lines that are no rows.
+    pub(super) refused: u64,
     pub(super) is_whole: bool,
 }
 
@@ -35,7 +37,17 @@ impl Seen {
         let (mut rows, mut refused, mut refused_last, mut is_whole) = (0, 0u64, 0u64, false);
         let mut example = None;
         while rows < ROWS_MAX {
-            match records.next_record()? {
+            let next = match records.next_record() {
+                // What came before is replayed, and that the file breaks off is said in the end.
+                Err(error) if rows > 0 => {
+                    looking
+                        .findings
+                        .push(format!("the file cannot be read to its end: {error}"));
+                    break;
+                }
+                next => next?,
+            };
+            match next {
                 None => {
                     is_whole = true;
                     break;
@@ -80,6 +92,7 @@ impl Seen {
             names: records.columns().to_vec(),
             profiles,
             rows,
+            refused,
             is_whole,
         })
     }

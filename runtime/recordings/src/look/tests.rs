@@ -357,6 +357,167 @@ fn thousands_may_be_separated_by_blanks_of_any_kind() {
     assert_eq!(found.columns[0].column_type, ColumnType::Float64);
 }
 
+#[test]
+fn a_robot_may_be_named_by_a_column_of_two_words() {
+    let found = looked(
+        "r.csv",
+        "time,Robot ID,v\n2026-01-31T08:00:00Z,A,1\n2026-01-31T08:00:01Z,B,2\n",
+    );
+    assert_eq!(found.mapping.robot_column.as_deref(), Some("Robot ID"));
+}
+
+#[test]
+fn a_number_without_an_end_makes_no_texts_of_a_column() {
+    let found = looked(
+        "r.csv",
+        "time,v\n2026-01-31T08:00:00Z,1.5\n2026-01-31T08:00:01Z,inf\n2026-01-31T08:00:02Z,1e400\n",
+    );
+    assert_eq!(fields(&found), [("v", ColumnType::Float64)]);
+}
+
+#[test]
+fn rows_that_begin_with_their_numbers_have_the_names_behind() {
+    let found = looked(
+        "r.txt",
+        "\"when\" \"v\"\n\"1\" \"2026-01-31T08:00:00Z\" 1.5\n\"2\" \"2026-01-31T08:00:01Z\" 2.5\n",
+    );
+    let names: Vec<&str> = fields(&found).iter().map(|(name, _)| *name).collect();
+    assert_eq!((found.unclear.len(), names), (0, vec!["row", "v"]));
+    assert_eq!(times(&found)[1], "2026-01-31T08:00:01Z");
+}
+
+#[test]
+fn lines_that_are_quoted_as_a_whole_are_said() {
+    let found = looked(
+        "r.csv",
+        "\"time,v\"\n\"2026-01-31T08:00:00Z,1\"\n\"2026-01-31T08:00:01Z,2\"\n",
+    );
+    assert!(
+        found.unclear[0].contains("quoted as a whole"),
+        "{:?}",
+        found.unclear
+    );
+}
+
+#[test]
+fn what_numbers_may_count_beside_1970_is_asked() {
+    let cases = [
+        ("639054432000000000", "639054432010000000", "ticks of .NET"),
+        (
+            "134143200000000000",
+            "134143200010000000",
+            "times of Windows",
+        ),
+        ("791539200", "791539201", "times of Apple"),
+        ("3852691200", "3852691201", "times of LabVIEW"),
+        ("740013.33333333333", "740013.33334490741", "MATLAB"),
+        ("2461071.8333333333", "2461071.8333449074", "Julian days"),
+        ("61071.333333333", "61071.333344907", "modified Julian"),
+    ];
+    for (first, second, wanted) in cases {
+        let found = looked("r.csv", format!("time,v\n{first},1\n{second},2\n"));
+        assert!(
+            found.unclear.iter().any(|why| why.contains(wanted)),
+            "{wanted}: {:?}",
+            found.unclear
+        );
+    }
+    let found = looked("r.csv", "ts,v\n40000000,1\n50000000,2\n");
+    assert!(
+        found.unclear[0].contains("elapsed_s"),
+        "{:?}",
+        found.unclear
+    );
+    let found = looked("r.csv", "ts [us],v\n40000000,1\n50000000,2\n");
+    assert_eq!(found.unclear, [""; 0]);
+    assert_eq!(found.mapping.time_format.as_deref(), Some("elapsed_us"));
+    // Those of our days, and seconds since a robot was switched on, are as clear as ever.
+    for text in [
+        "time,v\n1769846400,1\n1769846401,2\n",
+        "time,v\n61071.5,1\n61072.5,2\n",
+        // A clock that was not set costs its row, and so does another unit.
+        "ts,v\n0,1\n1769846400,2\n1769846401,3\n1769846402000,4\n1769846403,5\n",
+    ] {
+        assert_eq!(looked("r.csv", text).unclear, [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn a_date_and_a_time_of_day_belong_together_whatever_they_are_called() {
+    for text in [
+        "log_date,log_time,v\n2026-01-31,08:00:00,1\n2026-01-31,08:00:01,2\n",
+        "clock time,on,v\n08:00:00 AM,31 Jan 2026,1\n08:00:01 AM,31 Jan 2026,2\n",
+        "2026-01-31,08:00:00,1\n2026-01-31,08:00:01,2\n",
+        "2026-01-31 08:00:00 1\n2026-01-31 08:00:01 2\n",
+        "when was the time\n2026-01-31 08:00:00 1\n2026-01-31 08:00:01 2\n",
+        "timestamp v\n2026-01-31 08:00:00 1\n2026-01-31 08:00:01 2\n",
+    ] {
+        let found = looked("r.csv", text);
+        assert_eq!(found.unclear, [""; 0], "{text}");
+        assert_eq!(
+            times(&found),
+            ["2026-01-31T08:00:00Z", "2026-01-31T08:00:01Z"],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn texts_in_a_column_of_times_are_shown_and_a_pattern_is_heard() {
+    let text = "time,v\n[31/Jan/2026:08:00:00 +0000],1\n[31/Jan/2026:08:00:01 +0000],2\n";
+    let found = looked("r.csv", text);
+    assert!(
+        found.unclear[0].contains("'[31/Jan/2026:08:00:00 +0000]'"),
+        "{:?}",
+        found.unclear
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let hints = Hints {
+        time_format: Some("[%d/%b/%Y:%H:%M:%S %z]".to_owned()),
+        ..Hints::default()
+    };
+    let found = look(&at(folder.path(), "r.csv", text), &hints).unwrap();
+    assert_eq!(found.unclear, [""; 0]);
+    assert_eq!(times(&found)[1], "2026-01-31T08:00:01Z");
+}
+
+#[test]
+fn columns_as_lists_of_one_object_are_no_rows() {
+    let found = looked(
+        "r.json",
+        "{\"ts\":[\"2026-01-31T08:00:00Z\",\"2026-01-31T08:00:01Z\"],\"v\":[1,2]}\n",
+    );
+    assert!(
+        found
+            .unclear
+            .iter()
+            .any(|why| why.contains("range($all.ts")),
+        "{:?}",
+        found.unclear
+    );
+}
+
+#[test]
+fn what_came_before_a_file_breaks_off_is_looked_at() {
+    let mut rows = String::from("time,v\n");
+    for second in 0..3000 {
+        let (minute, second) = (second / 60, second % 60);
+        rows += &format!("2026-01-31T08:{minute:02}:{second:02}Z,{minute}.{second}\n");
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, rows.as_bytes()).unwrap();
+    let mut packed = packed.finish().unwrap();
+    packed.truncate(packed.len() / 2);
+    let found = looked("r.csv.gz", packed);
+    assert_eq!(found.unclear, [""; 0]);
+    assert!(found.rows > 100, "{}", found.rows);
+    let said = found.findings.join("\n");
+    assert!(said.contains("cannot be read to its end"), "{said}");
+    let array = "[{\"time\":\"2026-01-31T08:00:00Z\",\"v\":1},\n{\"time\":\"2026-01-31T08:00:01Z\",\"v\":2},\n{\"ti";
+    let found = looked("r.json", array);
+    assert_eq!((found.unclear.len(), found.rows), (0, 2));
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {

@@ -1,9 +1,9 @@
 //! How a table of text is written: encoding, separator, decimal sign, where its names stand.
 
 use super::Looking;
+use super::cutting::{self, Table, usual_width};
 use super::header::{self, Names};
 use crate::columns::unique;
-use crate::csv::{Delimiter, Dialect};
 use crate::mapping::Mapping;
 use crate::records::{Place, ReadError};
 use crate::source::{Input, LineFault, Lines};
@@ -11,17 +11,8 @@ use crate::source::{Input, LineFault, Lines};
 /// Lines by which the form of a table is judged.
 const LINES_MAX: usize = 300;
 
-/// Lines over which the names may go.
-const NAME_LINES_MAX: usize = 50;
-
-/// Separators that are tried, the likeliest first, as the mapping writes them.
-const DELIMITERS: &[(&str, &str)] = &[
-    ("\t", "a tab"),
-    (";", "';'"),
-    ("|", "'|'"),
-    (",", "','"),
-    ("blanks", "blanks"),
-];
+/// Their bytes.
+const BYTES_MAX: usize = 4 << 20;
 
 /// Looks at a table of text and sets the mapping's keys.
 pub(super) fn look(
@@ -37,27 +28,40 @@ pub(super) fn look(
         marked.count() > 1
     });
     mapping.comment = comment.map(str::to_owned);
-    let is_table = |line: &&String| {
-        let line = line.trim();
-        let is_sign = line.to_ascii_lowercase().starts_with("sep=");
-        !line.is_empty() && !is_sign && comment.is_none_or(|mark| !line.starts_with(mark))
+    let table = Table {
+        lines: &lines,
+        comment,
     };
-    let table: Vec<&str> = lines.iter().filter(is_table).map(String::as_str).collect();
-    let (delimiter, words, _) = delimiter(&lines, &table);
-    mapping.delimiter = delimiter.to_owned();
-    quotes(&table, mapping, looking);
-    let cutting = mapping.dialect().map_err(|error| ReadError {
+    let (delimiter, words) = cutting::delimiter(&table);
+    mapping.delimiter = delimiter;
+    cutting::quotes(&table, mapping, looking);
+    let dialect = mapping.dialect().map_err(|error| ReadError {
         place: Place {
             file: file.into(),
             line: 1,
         },
         why: error.to_string(),
     })?;
-    let cut = cut(&cutting, &table);
+    let cut = table.rows(&dialect).rows;
     let width = usual_width(&cut);
     let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
     numbers(&rows, mapping, looking);
-    let mut found = header::names(&lines, &cut, width, &cutting, mapping, looking);
+    let mut found = header::names(&lines, &cut, width, &dialect, mapping, looking);
+    let is_whole = |line: &&String| {
+        let line = line.trim();
+        line.len() > 1 && line.starts_with('"') && line.ends_with('"')
+    };
+    let has_cells = |cells: &&Vec<String>| cells[0].contains([',', ';', '\t']);
+    if width == 1
+        && rows.len() > 1
+        && rows.iter().all(has_cells)
+        && lines.iter().filter(is_whole).count() >= rows.len()
+    {
+        looking.unclear.push(
+            "each line is quoted as a whole, so that it is one cell: take these quotes away first, such as with sed -e 's/^\"//' -e 's/\"$//' -e 's/\"\"/\"/g'"
+                .to_owned(),
+        );
+    }
     if width == 1 && found.names.len() == 1 {
         looking
             .findings
@@ -82,10 +86,18 @@ fn read(
     for encoding in [mapping.encoding.clone(), Some("windows-1252".to_owned())] {
         let mut lines = Lines::new(Input::open(file)?, encoding.as_deref())?;
         let mut found = Vec::new();
-        let mut undecoded = false;
-        while found.len() < LINES_MAX && !undecoded {
-            match lines.next_line()?.map(|line| line.text) {
-                Some(Ok(text)) => found.push(text),
+        let (mut undecoded, mut bytes) = (false, 0);
+        while found.len() < LINES_MAX && bytes < BYTES_MAX && !undecoded {
+            let next = match lines.next_line() {
+                // Of a file that breaks off, what came before is looked at.
+                Err(_) if !found.is_empty() => break,
+                next => next?,
+            };
+            match next.map(|line| line.text) {
+                Some(Ok(text)) => {
+                    bytes += text.len();
+                    found.push(text);
+                }
                 Some(Err((LineFault::NotText { is_assumed: true }, _))) => undecoded = true,
                 Some(Err(_)) => {}
                 None => break,
@@ -103,141 +115,6 @@ fn read(
         }
     }
     Ok(Vec::new())
-}
-
-/// The cells of lines. Names may have line ends in them: what begins with an open quote goes on in
-/// the next lines, when these end it with as many cells as most lines have.
-fn cut(dialect: &Dialect, table: &[&str]) -> Vec<Vec<String>> {
-    let mut cut: Vec<Option<Vec<String>>> = table.iter().map(|line| cells(dialect, line)).collect();
-    let whole: Vec<Vec<String>> = cut.iter().flatten().cloned().collect();
-    let width = usual_width(&whole);
-    // A last name that is blank was taken for a separator at the end.
-    let fits = |count: usize| width > 1 && (count == width || count + 1 == width);
-    if let Some(open) = cut.iter().position(Option::is_none) {
-        let joined = (open + 1..table.len().min(open + NAME_LINES_MAX))
-            .find_map(|end| Some((end, cells(dialect, &table[open..=end].join("\n"))?)));
-        if let Some((end, names)) = joined.filter(|(_, names)| fits(names.len())) {
-            cut.splice(open..=end, [Some(names)]);
-        }
-    }
-    cut.into_iter().flatten().collect()
-}
-
-fn dialect(delimiter: &str) -> Dialect {
-    Dialect {
-        delimiter: match delimiter {
-            "blanks" => Delimiter::Blanks,
-            text => Delimiter::Text(text.to_owned()),
-        },
-        ..Dialect::default()
-    }
-}
-
-/// The cells of a line.
-pub(super) fn cells(dialect: &Dialect, line: &str) -> Option<Vec<String>> {
-    let mut cells = dialect.cut(line)?;
-    // A separator at the end of each line begins no column.
-    if cells.len() > 1 && cells.last().is_some_and(|cell| cell.trim().is_empty()) {
-        cells.pop();
-    }
-    Some(cells)
-}
-
-/// The separator, in words, and how many cells most lines have with it.
-fn delimiter(lines: &[String], table: &[&str]) -> (&'static str, &'static str, usize) {
-    let said = lines.iter().find_map(|line| {
-        let sign = line.trim().to_ascii_lowercase();
-        sign.strip_prefix("sep=").map(str::to_owned)
-    });
-    let mut best = (",", "','", 1);
-    let mut most = 0.0;
-    for (delimiter, words) in DELIMITERS {
-        let dialect = dialect(delimiter);
-        let cut: Vec<Vec<String>> = table
-            .iter()
-            .filter_map(|line| cells(&dialect, line))
-            .collect();
-        let width = usual_width(&cut);
-        if said.as_deref() == Some(delimiter.trim()) && width > 1 {
-            return (delimiter, words, width);
-        }
-        if width < 2 {
-            continue;
-        }
-        let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
-        let count = rows.iter().map(|cells| cells.len()).sum::<usize>() as f64;
-        let clean = rows
-            .iter()
-            .flat_map(|cells| cells.iter())
-            .filter(|cell| is_clean(cell))
-            .count() as f64;
-        let score = clean / count * rows.len() as f64 / table.len().max(1) as f64;
-        if score > most + 1e-9 {
-            (best, most) = ((*delimiter, *words, width), score);
-        }
-    }
-    best
-}
-
-/// Ways of quoting, the usual one first: quote, escape, and what stands in a line that needs it.
-/// That there are no quotes is not guessed: a quote that does not close is more often a mistake.
-const QUOTES: &[(&str, Option<&str>, &str)] = &[
-    ("\"", None, "\""),
-    ("'", None, "'"),
-    ("\"", Some("\\"), "\\\""),
-];
-
-/// Finds how cells are quoted: the way by which most lines have the same number of cells.
-fn quotes(table: &[&str], mapping: &mut Mapping, looking: &mut Looking) {
-    let mut most = 0;
-    let mut best = None;
-    for (quote, escape, mark) in QUOTES {
-        if best.is_some() && !table.iter().any(|line| line.contains(mark)) {
-            continue;
-        }
-        let mut dialect = dialect(&mapping.delimiter);
-        dialect.quote = quote.chars().next();
-        dialect.escape = escape.and_then(|escape| escape.chars().next());
-        let cut: Vec<Vec<String>> = table
-            .iter()
-            .filter_map(|line| cells(&dialect, line))
-            .collect();
-        let width = usual_width(&cut);
-        let even = cut.iter().filter(|cells| cells.len() == width).count();
-        if even > most {
-            (most, best) = (even, Some((*quote, *escape)));
-        }
-    }
-    let Some((quote, escape)) = best.filter(|best| *best != ("\"", None)) else {
-        return;
-    };
-    mapping.quote = quote.to_owned();
-    mapping.escape = escape.map(str::to_owned);
-    looking.findings.push(match (quote, escape) {
-        (quote, None) => format!("quotes: {quote}"),
-        (quote, Some(escape)) => format!("quotes: {quote}, escaped by {escape}"),
-    });
-}
-
-/// The number of cells that most lines have.
-fn usual_width(cut: &[Vec<String>]) -> usize {
-    let mut counts = std::collections::BTreeMap::new();
-    for cells in cut {
-        *counts.entry(cells.len()).or_insert(0usize) += 1;
-    }
-    counts
-        .into_iter()
-        .max_by_key(|(width, count)| (*count, *width))
-        .map_or(1, |(width, _)| width)
-}
-
-/// Whether a cell looks whole: no other separator stands in it, but as a decimal sign.
-fn is_clean(cell: &str) -> bool {
-    let cell = cell.trim();
-    let is_number = cell
-        .chars()
-        .all(|sign| sign.is_ascii_digit() || "+-.,eE".contains(sign));
-    (is_number && cell.matches(',').count() <= 1) || !cell.contains(['\t', ';', '|', ','])
 }
 
 /// How a text that may be a number with signs in it uses them: decimal sign, sign of thousands.

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::{Mcap, topics};
 use crate::column_search::ColumnSearch;
+use crate::mapping::Mapping;
 use crate::records::{Cell, Records};
+use crate::source::Input;
 
 const RULE: &str =
     "================================================================================";
@@ -422,6 +424,44 @@ fn of_a_file_that_breaks_off_what_is_whole_is_read() {
             most = rows;
         }
         assert_eq!(most, 50);
+    }
+}
+
+#[test]
+fn of_a_packed_file_that_was_cut_off_what_is_whole_is_read() {
+    // Numbers that cannot be packed away.
+    let mut number = 1_u32;
+    let mut next = || {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Cdr::new(false).u32(number).bytes()
+    };
+    let messages = (0..40_000).map(|_| next()).collect();
+    let options = WriteOptions::new().chunk_size(Some(4000)).compression(None);
+    let bytes = file(options, &[ros("/a", "p/msg/A", "uint32 v", messages)]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &bytes).unwrap();
+    let packed = [
+        gzip.finish().unwrap(),
+        zstd::encode_all(bytes.as_slice(), 1).unwrap(),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let mapping: Mapping = toml::from_str("schema = \"\"\n[columns]\n").unwrap();
+    for packed in packed {
+        let path = folder.path().join("a.mcap.zst");
+        std::fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+        let input = Input::open(&path.to_string_lossy()).unwrap();
+        let mut records = crate::open::records(input, &mapping).unwrap();
+        let (mut rows, mut refused) = (0, Vec::new());
+        while let Some(record) = records.next_record().unwrap() {
+            match record {
+                Ok(_) => rows += 1,
+                Err(refusal) => refused.push(refusal.kind),
+            }
+        }
+        assert!((5_000..35_000).contains(&rows), "{rows}");
+        assert_eq!(refused, [super::container::BREAKS_OFF]);
+        let remarks = records.remarks();
+        assert!(remarks[0].contains("cut off"), "{remarks:?}");
     }
 }
 

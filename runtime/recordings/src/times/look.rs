@@ -40,6 +40,9 @@ pub fn forms(samples: &[&str]) -> Vec<Form> {
         read.collect::<Result<Vec<_>, _>>().ok()
     };
     let mut forms = Vec::new();
+    if let Some(time_format) = compact(&samples) {
+        return vec![form(Some(time_format), true, false)];
+    }
     let is_number = |text: &&str| crate::cells::decimal::Decimal::parse(text).is_some();
     if samples.iter().all(is_number) {
         for unit in UNITS {
@@ -82,6 +85,34 @@ pub fn forms(samples: &[&str]) -> Vec<Form> {
         forms.push(form(Some("elapsed_hms"), false, true));
     }
     forms
+}
+
+/// The pattern of dates and times that are written without anything between their parts, which no
+/// epoch of our days looks like.
+fn compact(samples: &[&str]) -> Option<&'static str> {
+    let patterns = [
+        (12, "%Y%m%d%H%M"),
+        (14, "%Y%m%d%H%M%S"),
+        (17, "%Y%m%d%H%M%S%f"),
+    ];
+    let (_, pattern) = patterns
+        .into_iter()
+        .find(|(length, _)| samples.iter().all(|text| text.len() == *length))?;
+    let is_time = |text: &&str| {
+        let of = |range: std::ops::Range<usize>| text.get(range)?.parse::<i8>().ok();
+        let read = || {
+            let year = text
+                .get(..4)?
+                .parse()
+                .ok()
+                .filter(|year| (1990..2100).contains(year))?;
+            jiff::civil::Date::new(year, of(4..6)?, of(6..8)?).ok()?;
+            let second = if text.len() > 12 { of(12..14)? } else { 0 };
+            jiff::civil::Time::new(of(8..10)?, of(10..12)?, second, 0).ok()
+        };
+        text.bytes().all(|byte| byte.is_ascii_digit()) && read().is_some()
+    };
+    samples.iter().all(is_time).then_some(pattern)
 }
 
 /// Reads one text by a mapping's rules, microseconds since 1970-01-01T00:00:00Z: for showing what

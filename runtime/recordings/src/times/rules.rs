@@ -3,35 +3,12 @@
 use jiff::tz::TimeZone;
 
 use super::civil::{self, Civil, CivilFault, Order};
+use super::format::{self, Format, WORKBOOK_HALVES};
 use super::number::{self, UNITS, Unit};
-use super::pace;
 use super::zone::{self, Local};
 use super::{TimeFault, Times};
 use crate::mapping::{Mapping, RepeatedHour, TimeZero};
 use crate::records::Cell;
-
-/// How times are written.
-#[derive(Debug, Clone, PartialEq)]
-enum Format {
-    /// What is clear by itself.
-    Clear,
-    /// RFC 3339 and nothing else.
-    Rfc3339,
-    /// Dates of three numbers.
-    Numbers(Order),
-    /// A number since 1970.
-    Epoch(Unit),
-    /// A number since a start.
-    Elapsed(Unit),
-    /// Hours, minutes and seconds since a start.
-    ElapsedHms,
-    /// Days since the end of 1899, in local time.
-    Workbook,
-    /// By a pattern.
-    Pattern(String),
-    /// The file has none: this many nanoseconds, over this many rows.
-    Pace { nanos: i128, rows: i128 },
-}
 
 /// What a mapping says about times.
 #[derive(Debug, Clone)]
@@ -86,7 +63,7 @@ impl TimeRules {
         let start = start.map(|text| start_of(text, zone.as_ref())).transpose();
         let has_start = !matches!(start, Ok(None));
         let start = start.map_err(|why| faults.push(why)).unwrap_or_default();
-        let format = match format(mapping) {
+        let format = match format::of(mapping) {
             Ok(format) => format,
             Err(why) => {
                 faults.push(why);
@@ -214,7 +191,7 @@ impl TimeRules {
             Format::ElapsedHms => civil::duration(&text)
                 .map(Reading::Elapsed)
                 .ok_or_else(|| expected("hours, minutes and seconds, such as 01:02:03.5")),
-            Format::Workbook => self.workbook(cell, &text),
+            Format::Days(halves) => self.days(cell, &text, *halves),
             Format::Pattern(pattern) => self.by_pattern(pattern, &text),
             Format::Rfc3339 => self.clear(&text),
             Format::Numbers(order) => self.written(&text, Some(*order)),
@@ -257,15 +234,18 @@ impl TimeRules {
         }
     }
 
-    /// Days as workbooks count them. They keep milliseconds at most.
-    fn workbook(&self, cell: &Cell, text: &str) -> Result<Reading, TimeFault> {
+    /// Days as workbooks, MATLAB or astronomers count them. They keep milliseconds at most.
+    fn days(&self, cell: &Cell, text: &str, halves: i128) -> Result<Reading, TimeFault> {
         const DAY_NANOS: i128 = 86_400_000_000_000;
-        /// From 1899-12-30 to 1970-01-01.
-        const DAYS_BEFORE: i128 = 25_569;
         const MILLI: i128 = 1_000_000;
-        let nanos = number::nanos(cell, text, DAY_NANOS, self.decimal)
-            .ok_or_else(|| expected("a number (days, as workbooks count them)"))?;
-        let millis = (nanos - DAYS_BEFORE * DAY_NANOS + MILLI / 2).div_euclid(MILLI);
+        let nanos = number::nanos(cell, text, DAY_NANOS, self.decimal).ok_or_else(|| {
+            expected(if halves == WORKBOOK_HALVES {
+                "a number (days, as workbooks count them)"
+            } else {
+                "a number (days)"
+            })
+        })?;
+        let millis = (nanos - halves * (DAY_NANOS / 2) + MILLI / 2).div_euclid(MILLI);
         let micros = number::micros(millis * MILLI)?;
         let time = jiff::Timestamp::from_microsecond(micros).map_err(|_| TimeFault::OutOfRange)?;
         self.placed(Civil::local(TimeZone::UTC.to_datetime(time)))
@@ -395,59 +375,5 @@ fn start_of(text: &str, zone: Option<&TimeZone>) -> Result<i128, String> {
             "time_start = \"{text}\" is no time such as \"2026-01-31T08:00:00Z\""
         )),
         Err(fault) => Err(format!("time_start = \"{text}\": {}", fault.kind(None))),
-    }
-}
-
-fn format(mapping: &Mapping) -> Result<Format, String> {
-    if let Some(rate) = &mapping.rate {
-        let (nanos, rows) = pace::of_rate(rate)?;
-        return Ok(Format::Pace { nanos, rows });
-    }
-    if let Some(period) = &mapping.period {
-        let nanos = pace::of_period(period)?;
-        return Ok(Format::Pace { nanos, rows: 1 });
-    }
-    let Some(format) = mapping.time_format.as_deref() else {
-        return Ok(if mapping.time_start.is_some() {
-            Format::Elapsed(UNITS[0])
-        } else {
-            Format::Clear
-        });
-    };
-    if let Some(unit) = UNITS.iter().find(|unit| unit.epoch == format) {
-        return Ok(Format::Epoch(*unit));
-    }
-    if let Some(unit) = UNITS.iter().find(|unit| unit.elapsed == format) {
-        return Ok(Format::Elapsed(*unit));
-    }
-    match format {
-        "rfc3339" => Ok(Format::Rfc3339),
-        "year_first" => Ok(Format::Numbers(Order::Year)),
-        "month_first" => Ok(Format::Numbers(Order::Month)),
-        "day_first" => Ok(Format::Numbers(Order::Day)),
-        "elapsed_min" => Ok(Format::Elapsed(longer("elapsed_min", 60))),
-        "elapsed_h" => Ok(Format::Elapsed(longer("elapsed_h", 3600))),
-        "elapsed_hms" => Ok(Format::ElapsedHms),
-        "excel" => Ok(Format::Workbook),
-        pattern if pattern.contains('%') => {
-            let example = jiff::Zoned::new(jiff::Timestamp::UNIX_EPOCH, TimeZone::UTC);
-            let tried = jiff::fmt::strtime::format(pattern, &example);
-            tried.map_err(|error| format!("time_format = \"{pattern}\": {error}"))?;
-            Ok(Format::Pattern(pattern.to_owned()))
-        }
-        other => Err(format!(
-            "time_format = \"{other}\" is none of rfc3339, year_first, month_first, day_first, \
-             epoch_s, epoch_ms, epoch_us, epoch_ns, elapsed_s, elapsed_ms, elapsed_us, elapsed_ns, \
-             elapsed_min, elapsed_h, elapsed_hms, excel, and no pattern such as \"%d.%m.%Y %H:%M:%S\""
-        )),
-    }
-}
-
-/// A unit that no file counts from 1970.
-fn longer(elapsed: &'static str, seconds: i128) -> Unit {
-    Unit {
-        epoch: "",
-        elapsed,
-        nanos: seconds * 1_000_000_000,
     }
 }

@@ -97,7 +97,10 @@ impl ReplayArgs {
                 self.said.apply(&mut mapping);
                 mapping
             }
-            None => unmapped::mapping(common, &files, &self.said, self.yes)?,
+            None => match unmapped::mapping(common, &files, &self.said, self.yes)? {
+                Some(mapping) => mapping,
+                None => return self.end_of_nothing(common, &files),
+            },
         };
         let mut config = service::config(common)?;
         config.schemas.push(mapping.schema.clone().into());
@@ -212,7 +215,7 @@ impl ReplayArgs {
         self.check(reading, &report)
     }
 
-    /// The end of a replay of empty files.
+    /// The end of a replay of files without rows.
     fn end_of_nothing(&self, common: &Common, files: &[String]) -> Result<(), Failure> {
         let report = Report::of_nothing(files);
         report.print(common.output)?;
@@ -227,8 +230,18 @@ impl ReplayArgs {
     }
 }
 
+/// A packed file of nothing is hardly longer: its head may have a name in it.
+const PACKED_BYTES_MAX: u64 = 1024;
+
 fn is_empty(file: &String) -> bool {
-    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
+    let is_empty_packed = || {
+        source::Input::open(file)
+            .is_ok_and(|input| input.packing().is_some() && input.head().is_empty())
+    };
+    std::fs::metadata(file).is_ok_and(|found| {
+        let length = found.len();
+        found.is_file() && (length == 0 || length <= PACKED_BYTES_MAX && is_empty_packed())
+    })
 }
 
 /// The files but for empty ones among several, which are said.

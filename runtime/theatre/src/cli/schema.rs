@@ -79,6 +79,11 @@ impl Said {
         self.robot.is_some() || self.robot_from_file.is_some()
     }
 
+    /// Whether it names the data set.
+    pub(super) fn names_dataset(&self) -> bool {
+        self.dataset.is_some()
+    }
+
     /// As hints.
     pub(super) fn hints(&self) -> Hints {
         Hints {
@@ -192,8 +197,12 @@ fn print(common: &Common, looked: &Looked, written: &[PathBuf]) -> Result<(), Fa
         text.push_str(&format!("\nwritten: {path}"));
     }
     if let [_, mapping, _] = paths.as_slice() {
+        let first = match looked.unclear.is_empty() {
+            true => "replay it",
+            false => "once it is decided there, replay it",
+        };
         text.push_str(&format!(
-            "\n\nreplay it:  theatre replay {} --mapping {mapping}\n",
+            "\n\n{first}:  theatre replay {} --mapping {mapping}\n",
             looked.file
         ));
     }

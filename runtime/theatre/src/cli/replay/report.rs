@@ -133,13 +133,16 @@ impl Report {
         report
     }
 
-    /// Of files in which there is nothing at all.
+    /// Of files in which there are no rows.
     pub(super) fn of_nothing(files: &[String]) -> Self {
         Self {
             files: files.to_vec(),
             remarks: files
                 .iter()
-                .map(|file| format!("{file}: it is empty"))
+                .map(|file| match super::is_empty(file) {
+                    true => format!("{file}: it is empty"),
+                    false => format!("{file}: there are no rows in it"),
+                })
                 .collect(),
             ..Self::default()
         }

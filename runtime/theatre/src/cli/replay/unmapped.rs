@@ -6,21 +6,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use theatre_recordings::columns;
-use theatre_recordings::infer::Inferred;
+use theatre_recordings::infer::{Inferred, widened};
 use theatre_recordings::look::{Looked, look};
 use theatre_recordings::mapping::{Header, Mapping};
 use theatre_recordings::rows::{Plan, Rows};
+use theatre_recordings::source;
+use theatre_schemas::dataset::ColumnType;
 
 use super::super::schema::{self, Said};
 use super::super::{Common, Failure};
 
-/// The mapping that was made for a dataset of this name, or a new one.
+/// The mapping that was made for a dataset of this name, or a new one; none when the file has no
+/// rows.
 pub(super) fn mapping(
     common: &Common,
     files: &[String],
     said: &Said,
     yes: bool,
-) -> Result<Mapping, Failure> {
+) -> Result<Option<Mapping>, Failure> {
     let Some(file) = files.iter().find(|file| *file != "-") else {
         return Err(Failure::Usage(
             "standard input cannot be looked at and read again: give --mapping; theatre schema infer FILE --write DIR makes one from a file"
@@ -28,10 +31,24 @@ pub(super) fn mapping(
         ));
     };
     let looked = look(file, &said.hints()).map_err(|error| Failure::Usage(error.to_string()))?;
-    let folder = common.data.join("mappings").join(&looked.dataset);
+    let mappings = common.data.join("mappings");
+    let folder = mappings.join(&looked.dataset);
     let kept = folder.join(format!("{}.toml", looked.dataset));
+    let mark = source::mark(file).map_err(|error| Failure::Usage(error.to_string()))?;
     if kept.exists() {
-        return of_before(&kept, &looked, said);
+        let mapping = of_before(common, &kept, &looked, said)?;
+        remember(&folder, &mark)?;
+        return Ok(Some(mapping));
+    }
+    let is_new = files.len() > 1 || said.names_dataset();
+    if let Some(kept) = renamed(&mappings, &mark).filter(|_| !is_new) {
+        eprintln!(
+            "{file} begins as a file that was replayed does, and is taken for the same one, renamed: --robot NAME says that it is of another robot, --dataset NAME begins a data set of its own"
+        );
+        return of_before(common, &kept, &looked, said).map(Some);
+    }
+    if looked.rows == 0 && looked.refused == 0 && files.len() == 1 {
+        return Ok(None);
     }
     eprint!("{}", schema::described(&looked));
     let is_of_file = looked.mapping.robot_column.is_none() && !said.names_robot();
@@ -59,7 +76,8 @@ pub(super) fn mapping(
             for path in &written {
                 eprintln!("written: {}", path.display());
             }
-            Ok(mapping)
+            remember(&folder, &mark)?;
+            Ok(Some(mapping))
         }
         Err(failure) => {
             // The next replay shall look anew, not meet the same error.
@@ -71,6 +89,36 @@ pub(super) fn mapping(
     }
 }
 
+/// What the files began with that were replayed by the mapping beside it, a line each.
+const MARKS: &str = "files.txt";
+
+/// Most lines of it: a folder of more files is known by these.
+const MARKS_MAX: usize = 10_000;
+
+/// Remembers what a file begins with that is replayed by the mapping of a folder.
+fn remember(folder: &Path, mark: &str) -> Result<(), Failure> {
+    let path = folder.join(MARKS);
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    if known.lines().count() < MARKS_MAX && !known.lines().any(|line| line == mark) {
+        std::fs::write(&path, format!("{known}{mark}\n"))?;
+    }
+    Ok(())
+}
+
+/// The mapping by which a file was replayed that begins with the same.
+fn renamed(mappings: &Path, mark: &str) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(mappings)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    folders.sort();
+    folders.into_iter().find_map(|folder| {
+        let known = std::fs::read_to_string(folder.join(MARKS)).ok()?;
+        let mapping = folder.join(folder.file_name()?).with_extension("toml");
+        (known.lines().any(|line| line == mark) && mapping.exists()).then_some(mapping)
+    })
+}
+
 /// A mapping that reads the file.
 fn tried(path: &Path, file: &str) -> Result<Mapping, Failure> {
     let mapping = Mapping::load(path)?;
@@ -80,9 +128,15 @@ fn tried(path: &Path, file: &str) -> Result<Mapping, Failure> {
 }
 
 /// The mapping that an earlier replay of a data set of this name has kept.
-fn of_before(kept: &Path, looked: &Looked, said: &Said) -> Result<Mapping, Failure> {
+fn of_before(
+    common: &Common,
+    kept: &Path,
+    looked: &Looked,
+    said: &Said,
+) -> Result<Mapping, Failure> {
     let mut mapping = Mapping::load(kept)?;
     said.apply(&mut mapping);
+    widen(common, &mapping, looked)?;
     let other = format!(
         "change it there, or give the file a data set of its own with --dataset NAME: {}",
         kept.display()
@@ -111,6 +165,39 @@ fn of_before(kept: &Path, looked: &Looked, said: &Said) -> Result<Mapping, Failu
         );
     }
     Ok(mapping)
+}
+
+/// Makes numbers of the schema's whole numbers where the file has fractions: they would be missing
+/// otherwise. It is the schema's next version; what is there already is read as ever.
+fn widen(common: &Common, mapping: &Mapping, looked: &Looked) -> Result<(), Failure> {
+    let is_called = |name: &String, column: &str| {
+        name == column
+            || !column.starts_with('#') && columns::is_there(std::slice::from_ref(name), column)
+    };
+    let has_fractions = |column: &str| {
+        looked.columns.iter().any(|seen| {
+            seen.column_type == ColumnType::Float64
+                && !seen.profile.is_whole()
+                && is_called(&seen.name, column)
+        })
+    };
+    let fields: Vec<&str> = mapping
+        .columns
+        .iter()
+        .filter(|(_, column)| has_fractions(column))
+        .map(|(field, _)| field.as_str())
+        .collect();
+    let others = schema::other_ids(common, &looked.dataset)?;
+    let before = std::fs::read_to_string(&mapping.schema).unwrap_or_default();
+    if let Some((text, changed)) = widened(&before, &fields, &|id| others.contains(&id)) {
+        std::fs::write(&mapping.schema, text)?;
+        eprintln!(
+            "whole numbers before, and numbers with fractions from now on: {}; the next version of {}",
+            changed.join(", "),
+            mapping.schema.display()
+        );
+    }
+    Ok(())
 }
 
 /// Asks at a terminal; elsewhere the answer is no.
