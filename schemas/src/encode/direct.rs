@@ -201,8 +201,8 @@ impl DirectEncoder {
         let key = text(self.key)?;
         let id = self.id.and_then(text);
         // Longer ones are refused, with words.
-        let mut ids = [Some(&key), id.as_ref()].into_iter().flatten();
-        if ids.any(|id| id.len() > ID_BYTES_MAX) {
+        let is_long = |id: &Range<usize>| id.len() > ID_BYTES_MAX;
+        if is_long(&key) || id.as_ref().is_some_and(is_long) {
             return None;
         }
         Some(Encoded {
