@@ -201,8 +201,7 @@ impl DirectEncoder {
         let key = text(self.key)?;
         let id = self.id.and_then(text);
         // Longer ones are refused, with words.
-        let mut ids = [Some(&key), id.as_ref()].into_iter().flatten();
-        if ids.any(|id| id.len() > ID_BYTES_MAX) {
+        if key.len().max(id.map_or(0, |id| id.len())) > ID_BYTES_MAX {
             return None;
         }
         Some(Encoded {
