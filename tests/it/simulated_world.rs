@@ -10,7 +10,6 @@ use rand::{RngExt, SeedableRng};
 use theatre_actors::ports::Warehouse;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_simulator::world::Topic;
-use theatre_star::VIEWS;
 use theatre_tests::{ending, reconciled, run, spawn, topics_named};
 
 /// The values of records, by topic and partition.
@@ -155,32 +154,5 @@ fn the_warehouse_has_a_case_that_moved_as_one_and_each_surgeons_samples_to_the_l
             FROM rollup_surgeon_hour WHERE signal = 'system_temperature' GROUP BY 1) of_cases ON of_cases.surgeon_id = samples.surgeon_id",
     )?;
     ensure!(surgeons == serde_json::json!([1, 1, 0]), "{surgeons}");
-    let empty = unfilled(&warehouse)?;
-    ensure!(empty == UNFILLED, "nothing fills {empty:?}");
     Ok(())
-}
-
-/// Columns that nothing fills: no sketches are kept, and of this fleet no robot is retired.
-const UNFILLED: [&str; 4] = [
-    "dim_robots.decommission_date",
-    "fact_robot_window.p50",
-    "fact_robot_window.p95",
-    "fact_robot_window.p99",
-];
-
-/// Columns of dimensions and facts in which there is no value at all.
-fn unfilled(warehouse: &EmbeddedWarehouse) -> Result<Vec<String>> {
-    let mut empty = Vec::new();
-    let is_of_star = |name: &str| name.starts_with("dim_") || name.starts_with("fact_");
-    for view in VIEWS.iter().filter(|view| is_of_star(view.name)) {
-        let name = view.name;
-        let first = warehouse.query(&format!("SELECT * FROM {name} LIMIT 1"))?;
-        let counts = first.columns.iter().map(|of| format!("count(\"{of}\")"));
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        let found = warehouse.query(&format!("SELECT {counts} FROM {name}"))?;
-        let columns = first.columns.iter().zip(&found.rows[0]);
-        let none = columns.filter(|(_, values)| **values == 0);
-        empty.extend(none.map(|(column, _)| format!("{name}.{column}")));
-    }
-    Ok(empty)
 }
