@@ -171,19 +171,9 @@ impl Rows {
     fn convert(&mut self, record: Record) -> Result<Row, Refusal> {
         let place = record.place.clone();
         let refuse = |kind: String, found: &str| Refusal::new(place.clone(), kind, found);
-        let robot_id = match (self.columns.robot, &self.robot_id) {
-            (Some(index), _) => match text_of(&record.cells[index]) {
-                Some(robot) => robot,
-                None => {
-                    let column = &self.records.columns()[index];
-                    return Err(refuse(format!("column '{column}' names no robot"), ""));
-                }
-            },
-            (None, robot) => robot.clone().unwrap_or_default(),
-        };
-        if let Some(kind) = fault_of_robot(&robot_id) {
-            return Err(refuse(kind, &robot_id));
-        }
+        let robot_id = self
+            .robot(&record.cells)
+            .map_err(|(kind, found)| refuse(kind, &found))?;
         let time = self.columns.time_of(&record.cells);
         let event_time = self.clock.read(&time, &robot_id).map_err(|fault| {
             let column = self
@@ -241,6 +231,21 @@ impl Rows {
             self.tally.bad_cell(refusal);
         }
         Ok(plan.row(robot_id, event_time, counter, &values, place))
+    }
+
+    /// The robot of a line, or why it has none and what it has instead.
+    fn robot(&self, cells: &[Cell]) -> Result<String, (String, String)> {
+        let robot = match self.columns.robot {
+            Some(index) => text_of(&cells[index]).ok_or_else(|| {
+                let column = &self.records.columns()[index];
+                (format!("column '{column}' names no robot"), String::new())
+            })?,
+            None => self.robot_id.clone().unwrap_or_default(),
+        };
+        match fault_of_robot(&robot) {
+            Some(kind) => Err((kind, robot)),
+            None => Ok(robot),
+        }
     }
 
     fn counter(&self, cells: &[Cell]) -> Result<Option<i64>, (String, String)> {

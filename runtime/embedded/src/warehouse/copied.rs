@@ -55,7 +55,7 @@ impl EmbeddedWarehouse {
             std::fs::remove_file(part).map_err(|error| unwritable(part, &error))?;
         }
         let mut copy = Connection::open(part).map_err(|error| cannot_open(part, COPY, &error))?;
-        // Nobody reads the file before it is whole.
+        // The file has another name until it is whole.
         let quick = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
         copy.execute_batch(quick).map_err(fault(COPY))?;
         let into = copy.transaction().map_err(fault(COPY))?;

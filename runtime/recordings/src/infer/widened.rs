@@ -39,9 +39,11 @@ fn widen(kind: &mut Value) -> bool {
             *kind = json!("double");
             true
         }
-        Value::Array(branches) => branches
-            .iter_mut()
-            .fold(false, |any, kind| widen(kind) || any),
+        Value::Array(branches) => {
+            let widened = branches.iter_mut().map(widen);
+            // Each of them, also after the first.
+            widened.filter(|widened| *widened).count() > 0
+        }
         _ => false,
     }
 }

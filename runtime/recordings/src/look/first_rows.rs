@@ -38,21 +38,23 @@ impl Looked {
             .ok()
             .filter(|_| self.unclear.is_empty())
             .map(|rules| Clock::new(Arc::new(rules)));
-        let (robot_at, date_at) = (
-            at(&self.mapping.robot_column),
-            at(&self.mapping.date_column),
-        );
-        let (time_at, nanos_at) = (
-            at(&self.mapping.time_column),
-            at(&self.mapping.nanos_column),
-        );
+        let robot_at = at(&self.mapping.robot_column);
+        let date_at = at(&self.mapping.date_column);
+        let time_at = at(&self.mapping.time_column);
+        let nanos_at = at(&self.mapping.nanos_column);
+        let shown = |column: &Column, cells: &[Cell]| {
+            let at = names.iter().position(|name| *name == column.name);
+            at.map_or(String::new(), |at| {
+                value(rules.read(&cells[at], column.column_type, true))
+            })
+        };
         let (mut paces, mut first, mut rows) = (Paces::default(), Vec::new(), 0);
         while rows < PACE_ROWS {
             let record = match records.next_record() {
                 Ok(Some(record)) => record,
+                Ok(None) => break,
                 // Of a file that breaks off, what came before is shown.
                 Err(_) if rows > 0 => break,
-                Ok(None) => break,
                 Err(error) => return Err(error),
             };
             let Ok(Record { cells, .. }) = record else {
@@ -78,12 +80,7 @@ impl Looked {
                     _ => format!("? {}", times.shown()),
                 };
                 let mut row = vec![robot, time];
-                row.extend(shown_columns.iter().map(|column| {
-                    let cell = names.iter().position(|name| *name == column.name);
-                    cell.map_or(String::new(), |at| {
-                        value(rules.read(&cells[at], column.column_type, true))
-                    })
-                }));
+                row.extend(shown_columns.iter().map(|column| shown(column, &cells)));
                 first.push(row);
             }
         }

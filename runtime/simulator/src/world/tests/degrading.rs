@@ -133,7 +133,7 @@ fn in_a_year_every_service_has_its_cause_and_every_failure_its_service() {
     let end = settings.start_us + settings.span_us;
     for (serial, failed_at) in &failures {
         let is_served = served.contains(serial) || *failed_at > end - DAY_US;
-        assert!(is_served, "nobody came for {serial}");
+        assert!(is_served, "no service came for {serial}");
     }
     assert!(served.len() > 50 && dates > 100, "{} {dates}", served.len());
 }
