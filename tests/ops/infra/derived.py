@@ -17,7 +17,7 @@ def topics(sources, own=frozenset()):
     text below a folder."""
 
     def named(folder):
-        return set(re.findall(r'"(surgical\.[a-z.]+\.v\d+)"', sources(folder)))
+        return set(re.findall(r'"(surgical\.[a-z.-]+\.v\d+)"', sources(folder)))
 
     outputs, read = named("actors/src/outputs"), named("runtime/config/src") | own
     actions = {each for each in read if each.endswith((".acks.v1", ".control.v1"))}
