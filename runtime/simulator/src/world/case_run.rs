@@ -221,25 +221,30 @@ impl World {
         let hours = (span.1 - span.0) as f64 / HOUR_US as f64 * self.settings.haste() as f64;
         // Heat follows power, and power follows force and a worn actuator.
         let temperature = 24.0 + 1.5 * (case.complexity - 3.0) + 3.0 * before[component::ACTUATOR];
-        let mut first: Option<(i64, usize)> = None;
+        let (mut changes, mut first) = (Vec::new(), None::<(i64, usize)>);
         for (index, part) in self.catalogue.parts.iter().enumerate() {
             let stress = component::stress(part, case.load(), temperature);
             let worked = self.robots[robot].units[index].work(part, hours, stress, span);
             let moment = |share: f64| span.0 + ((span.1 - span.0) as f64 * share) as i64;
             let is_planned = self.robots[robot].units[index].is_planned();
             if let Some(share) = worked.onset.filter(|_| !is_planned) {
-                let at = moment(share);
-                let onset = self.truth_of(at, robot, index, "onset");
-                self.at(at, Action::Note(onset));
+                changes.push((moment(share), index, "onset"));
             }
             if let Some(share) = worked.failure {
                 let at = moment(share);
-                let failure = self.truth_of(at, robot, index, "failure");
-                self.at(at, Action::Note(failure));
+                changes.push((at, index, "failure"));
                 if first.is_none_or(|(earliest, _)| at < earliest) {
                     first = Some((at, index));
                 }
             }
+        }
+        // What follows a failure is counted to it: the service that it leads to may begin before
+        // the planned end of the case, and finds every part of it broken.
+        let stopped = first.map_or(span.1, |(at, _)| at);
+        for (moment, index, what) in changes {
+            let at = moment.min(stopped);
+            let note = self.truth_of(at, robot, index, what);
+            self.at(at, Action::Note(note));
         }
         let (at, part) = first?;
         let (component, code) = {

@@ -34,7 +34,9 @@ fn partitions_at_rest_are_in_no_request_and_in_no_answer() {
         assert_eq!(seen, expected(round * 5, round * 5 + 5));
     }
     let traffic = cluster.traffic();
-    assert!(traffic.requests >= 10, "{traffic:?}");
+    // The first records may answer a request of before the count, and the last one may be yet to
+    // be sent.
+    assert!(traffic.requests >= 9, "{traffic:?}");
     assert_eq!((traffic.full, traffic.forgotten), (0, 0), "{traffic:?}");
     // Each answer with records is followed by a request from behind them.
     assert!((10..=11).contains(&traffic.answered), "{traffic:?}");
